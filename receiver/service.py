@@ -1,5 +1,6 @@
 """The service: it forks the relay process and the writing process, and serves until a signal stops it."""
 
+import os
 import resource
 import socket
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ import structlog
 from starlette.routing import BaseRoute
 
 from receiver.errors import ConfigurationError
+from receiver.monitoring.traces import start_traces
 from receiver.processes.stopping import STOP_SECONDS, StopAsked, Stopping
 from receiver.relay.assembly import ConfiguredTarget, has_targets
 from receiver.relay.executed_forker import try_relay
@@ -25,6 +27,7 @@ from receiver.web.server import listen, make_server
 from receiver.writer import process
 
 _CONNECTIONS_SHARE = 0.6  # of the time to stop
+_TRACES_SHARE = 0.8
 _WRITER_SHARE = 0.85
 
 _log = structlog.get_logger()
@@ -77,7 +80,9 @@ def _serve(
         lost.append(1)
         stopping.ask()
 
-    app = create_app(settings, database, channel, on_writer_lost, stopping, relay, extra_routes, listener.getsockname()[:2])
+    traces = start_traces(os.environ)
+    address = listener.getsockname()[:2]
+    app = create_app(settings, database, channel, on_writer_lost, stopping, relay, extra_routes, address, traces)
     server = make_server(app, settings, stopping.left(_CONNECTIONS_SHARE))
 
     def stop_serving() -> None:
@@ -85,6 +90,8 @@ def _serve(
 
     stopping.when_asked(stop_serving)
     server.run(sockets=[listener])
+    if traces is not None:
+        traces.close(stopping.left(_TRACES_SHARE))
     return 1 if lost or not _has_ended(writer, stopping.left(_WRITER_SHARE)) else 0
 
 

@@ -34,6 +34,7 @@ from receiver.monitoring.health import Health
 from receiver.monitoring.mail import MailRoute
 from receiver.monitoring.metrics import Metrics
 from receiver.monitoring.notifier import AlarmNotifier
+from receiver.monitoring.traces import TracedCounters, Traces
 from receiver.processes.stopping import Stopping
 from receiver.relay.assembly import ConfiguredTarget
 from receiver.relay.heartbeat import Heartbeat, LoadedSettings
@@ -126,13 +127,14 @@ def create_app(
     relay: FirstRelay | None = None,
     extra_routes: Sequence[BaseRoute] = (),
     address: tuple[str, int] | None = None,
+    traces: Traces | None = None,
 ) -> ASGIApp:
     """Return the service as an ASGI application.
 
     `channel` leads to the writing process. `relay` is None without targets and handlers. `address` is the host and the port on
-    which it listens, for commands on this machine.
+    which it listens, for commands on this machine. With `traces` each delivery and each commit is a span.
     """
-    core = _make_core(settings, database, on_writer_lost, relay)
+    core = _make_core(settings, database, on_writer_lost, relay, Counters() if traces is None else TracedCounters(traces))
     do = core.writer_client.do
     notifier = _make_notifier(settings)
     started_at = clock.to_micros(clock.now())
@@ -142,16 +144,14 @@ def create_app(
     heartbeat = Heartbeat(do, core.target_names(), RelayState if supervisor is None else supervisor.state, loaded)
     pruner = Pruner(settings.periods(), do, core.target_names())
     jobs, lookups = _make_reconciliation(core)
-    tasks = (
-        *(*core.tasks(), heartbeat.run),
-        *(monitor.run, monitor.run_settling, PruneSchedule(pruner).run, jobs.run, lookups.run),
-    )
+    watching = monitor.run, monitor.run_settling
+    tasks = (*core.tasks(), heartbeat.run, *watching, PruneSchedule(pruner).run, jobs.run, lookups.run)
     lifespan = ServiceLifespan(
         settings, database, channel, core.writer_client, core.wrong_token_audit, monitor, notifier, supervisor, tasks, stopping
     )
     guards = _make_request_guards(core)
     routes = [
-        *_make_sender_routes(core, guards),
+        *_make_sender_routes(core, guards, traces),
         *_make_monitoring_routes(core, monitor, supervisor),
         *_make_operator_routes(core, pruner, jobs, notifier, no_relay if supervisor is None else supervisor.test),
         *extra_routes,
@@ -166,8 +166,9 @@ def _make_notifier(settings: Settings) -> AlarmNotifier:
     return AlarmNotifier(settings.alarm_url, settings.alarm_command, url_format=settings.notice_format(), mail=mail)
 
 
-def _make_core(settings: Settings, database: Database, on_writer_lost: Callable[[], None], relay: FirstRelay | None) -> _Core:
-    counters = Counters()
+def _make_core(
+    settings: Settings, database: Database, on_writer_lost: Callable[[], None], relay: FirstRelay | None, counters: Counters
+) -> _Core:
     writer_client = WriterClient(settings.queue_deliveries, settings.commit_timeout_seconds, on_writer_lost, counters)
     windows = SetupWindows(partial(asyncio.to_thread, queries.setup_windows, database))
     resolver = ClientResolver(settings.trusted_proxies, HeaderReader(settings.secrets()), windows)
@@ -204,14 +205,14 @@ def _make_request_guards(core: _Core) -> dict[str, RequestGuard]:
     }
 
 
-def _make_sender_routes(core: _Core, guards: Mapping[str, RequestGuard]) -> list[BaseRoute]:
+def _make_sender_routes(core: _Core, guards: Mapping[str, RequestGuard], traces: Traces | None) -> list[BaseRoute]:
     settings = core.settings
     memory = MemoryBudget(max(_BODY_BYTES, 4 * settings.max_body_bytes))
     bodies = BodyReader(settings.max_body_bytes, memory)
-    webhooks = [
-        Route(source.path, WebhookEndpoint(source, guards[source.path], bodies, core.writer_client, settings.ops_tokens))
-        for source in settings.sources()
-    ]
+    webhooks: list[BaseRoute] = []
+    for source in settings.sources():
+        endpoint: ASGIApp = WebhookEndpoint(source, guards[source.path], bodies, core.writer_client, settings.ops_tokens)
+        webhooks.append(Route(source.path, endpoint if traces is None else traces.watch(endpoint, source.name, source.path)))
     return [*webhooks, Route(CUSTOMERS_PATH, CustomerEndpoint(guards[CUSTOMERS_PATH], core.database, core.writer_client))]
 
 
