@@ -6,7 +6,8 @@ from typing import Any
 import click
 
 from receiver.cli._output import advancing, show_json, show_pairs
-from receiver.cli._remote import audit_entry, do_here, post, reading, writing
+from receiver.cli._reading import reading
+from receiver.cli._remote import audit_entry, do_here, post, writing
 from receiver.domain.trimming import trim
 from receiver.errors import WriterTaken
 from receiver.maintenance.run_removal import ALL, remove_test_runs

@@ -1,4 +1,4 @@
-"""Access to the database: this process reads it; it or the running service writes to it (SQLite has one writer)."""
+"""Changes to the database: this process makes them, or the running service (SQLite has one writer)."""
 
 import asyncio
 import socket
@@ -8,7 +8,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import click
 import orjson
 import urllib3
 
@@ -22,7 +21,6 @@ from receiver.errors import (
     NoDatabase,
     ReceiverError,
     StorageUnavailable,
-    UnexpectedShape,
     WriterTaken,
 )
 from receiver.project.folder import find_databases_below
@@ -37,19 +35,6 @@ from receiver.writer.executor import CommandExecutor, Do, R, WriterCommand, name
 _ACTOR = "command line"
 _READY_SECONDS = 6.0  # the service checks its storage for up to 5; without its answer the advice would be `migrate`
 _STORAGE_CHECKS = ("database", "schema")
-
-
-@contextmanager
-def reading(settings: Settings | None = None) -> Iterator[Database]:
-    """Give the database for reading. Raises SchemaOutdated or StorageUnavailable, and UsageError for an invalid cursor."""
-    database = Database((settings or load()).database_url)
-    try:
-        version.check(database)
-        yield database
-    except UnexpectedShape as error:
-        raise click.UsageError(error.message, click.get_current_context()) from None
-    finally:
-        database.close()
 
 
 def audit_entry(now: datetime, action: str, subject: str, detail: str | None) -> AuditRow:

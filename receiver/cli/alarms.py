@@ -7,7 +7,8 @@ import click
 
 from receiver.cli._options import as_json
 from receiver.cli._output import brief, in_zone, localise, show_json, show_page, show_table
-from receiver.cli._remote import post, reading
+from receiver.cli._reading import reading
+from receiver.cli._remote import post
 from receiver.errors import ReceiverError, WriterTaken
 from receiver.settings import load
 from receiver.storage import queries

@@ -7,7 +7,7 @@ import click
 
 from receiver.cli._lists import Paging, paged, show_list
 from receiver.cli._output import brief, in_zone
-from receiver.cli._remote import reading
+from receiver.cli._reading import reading
 from receiver.storage import queries
 
 

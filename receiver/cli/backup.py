@@ -10,7 +10,8 @@ import click
 
 from receiver import clock
 from receiver.cli._output import advancing, show_pairs, until_interrupted, zoned
-from receiver.cli._remote import audit_entry, do_here, post, reading, writing
+from receiver.cli._reading import reading
+from receiver.cli._remote import audit_entry, do_here, post, writing
 from receiver.domain.backups import BackupProgress
 from receiver.errors import ConfigurationError, WriterTaken
 from receiver.maintenance.backup import Backup, begin_backup, finish_backup, prepare_backup

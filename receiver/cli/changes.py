@@ -8,7 +8,7 @@ import click
 from receiver.cli._lists import Paging, paged, show_list
 from receiver.cli._options import OneOf, Text, TimeParam, of_source
 from receiver.cli._output import brief, describe_attempt, in_zone
-from receiver.cli._remote import reading
+from receiver.cli._reading import reading
 from receiver.cli._terminal import on_terminal
 from receiver.sources import NAMES
 from receiver.storage import queries

@@ -9,7 +9,8 @@ import orjson
 from receiver import clock
 from receiver.cli._options import Text, as_json
 from receiver.cli._output import brief, in_zone, show_json, show_pairs, show_table, zoned
-from receiver.cli._remote import audit_entry, perform, post, reading
+from receiver.cli._reading import reading
+from receiver.cli._remote import audit_entry, perform, post
 from receiver.domain.customer_changes import REMOVED_NOTE, CustomerUpload, matches
 from receiver.domain.customers import Customer, read_list, write_csv
 from receiver.domain.labels import count

@@ -9,9 +9,9 @@ import click
 import orjson
 
 from receiver import clock
+from receiver.cli._commands import CommandEntry, LazyGroup
 from receiver.cli._errors import complain
 from receiver.cli._follow import Follower, follow, wait_for_more
-from receiver.cli._import import import_
 from receiver.cli._lists import Paging, Table, paged, show_list
 from receiver.cli._options import OneOf, Text, as_json, delivery_filters, sorted_by_time
 from receiver.cli._output import (
@@ -26,8 +26,7 @@ from receiver.cli._output import (
     show_table,
     terminal_width,
 )
-from receiver.cli._remote import reading
-from receiver.cli._replay import replay
+from receiver.cli._reading import reading
 from receiver.cli._terminal import on_terminal, zone_name
 from receiver.domain.records import WEBHOOK
 from receiver.domain.refusals import describe_cause
@@ -43,7 +42,13 @@ _WIDTHS = {"received": 14, "source": 6, "id": 36, "client": 39}
 _CLIENT_FROM_WIDTH = 120  # a narrower terminal has no room for the address
 
 
-@click.group()
+_CHANGES = (
+    CommandEntry("import", "_import", "Bring in deliveries that never came."),
+    CommandEntry("replay", "_replay", "Reprocess stored deliveries, oldest first."),
+)
+
+
+@click.group(cls=LazyGroup, entries=_CHANGES)
 def deliveries() -> None:
     """List, show, import and reprocess deliveries."""
 
@@ -188,7 +193,3 @@ def _readable(body: bytes | None) -> str:
         if len(text) > _SHOWN_CHARACTERS
         else ""
     )
-
-
-deliveries.add_command(replay)
-deliveries.add_command(import_)

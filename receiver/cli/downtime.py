@@ -7,7 +7,7 @@ import click
 from receiver import clock
 from receiver.cli._options import TimeParam, as_json
 from receiver.cli._output import brief, in_zone, show_heading, show_json, show_table
-from receiver.cli._remote import reading
+from receiver.cli._reading import reading
 from receiver.cli._terminal import on_terminal
 from receiver.domain.downtime import Downtime
 from receiver.domain.labels import label

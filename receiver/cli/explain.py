@@ -6,7 +6,7 @@ import click
 
 from receiver.cli._options import Text, as_json
 from receiver.cli._output import brief, in_zone, show_heading, show_json, show_sentences, show_table
-from receiver.cli._remote import reading
+from receiver.cli._reading import reading
 from receiver.monitoring.explain import explain as explain_text
 from receiver.settings import load
 

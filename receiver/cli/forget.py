@@ -8,7 +8,8 @@ import click
 from receiver.cli._lists import read_items
 from receiver.cli._options import Text, as_json
 from receiver.cli._output import confirm, show_json, show_pairs
-from receiver.cli._remote import audit_entry, perform, post, read_here, reading
+from receiver.cli._reading import reading
+from receiver.cli._remote import audit_entry, perform, post, read_here
 from receiver.clock import now, to_micros
 from receiver.domain.erasure import ErasureCounts, ErasureReceipt
 from receiver.errors import NotFound, WriterTaken

@@ -8,7 +8,7 @@ import click
 from receiver.cli._lists import Paging, paged, show_list
 from receiver.cli._options import OneOf, Text, TimeParam, of_source, sorted_by_time
 from receiver.cli._output import brief, coloured, in_zone
-from receiver.cli._remote import reading
+from receiver.cli._reading import reading
 from receiver.domain.verdicts import OUTCOMES
 from receiver.storage import queries
 

@@ -9,7 +9,8 @@ from receiver import clock
 from receiver.cli._options import as_json
 from receiver.cli._output import advancing, show_json, show_table
 from receiver.cli._prune_tests import RunParam, prune_tests
-from receiver.cli._remote import audit_entry, perform, post, reading, writing
+from receiver.cli._reading import reading
+from receiver.cli._remote import audit_entry, perform, post, writing
 from receiver.domain.retention import Removed, RetentionPeriods
 from receiver.errors import ConfigurationError, WriterTaken
 from receiver.maintenance.prune import Pruner

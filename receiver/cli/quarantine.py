@@ -9,7 +9,8 @@ import click
 from receiver.cli._lists import Paging, paged, read_items, show_pages
 from receiver.cli._options import OneOf, Text, TimeParam, as_json, of_source
 from receiver.cli._output import confirm, show_end, show_heading, show_pairs, zoned
-from receiver.cli._remote import audit_entry, perform, post, reading
+from receiver.cli._reading import reading
+from receiver.cli._remote import audit_entry, perform, post
 from receiver.cli._replay import replay_found
 from receiver.domain.labels import count
 from receiver.domain.replays import ReplayOptions

@@ -9,7 +9,7 @@ import click
 from receiver.cli._errors import complain
 from receiver.cli._options import Text
 from receiver.cli._output import advancing, show_table, until_interrupted
-from receiver.cli._remote import reading
+from receiver.cli._reading import reading
 from receiver.errors import ConfigurationError, ReceiverError
 from receiver.maintenance.comparison import compare
 from receiver.maintenance.rebuild import Rebuild, check_empty

@@ -12,6 +12,7 @@ from receiver import clock
 from receiver.cli._import import OpenImport, open_import
 from receiver.cli._options import Text, TimeParam, as_json
 from receiver.cli._output import advancing, until_interrupted
+from receiver.cli._reading import reading
 from receiver.cli._reconcile import (
     Interrupted,
     Run,
@@ -24,7 +25,7 @@ from receiver.cli._reconcile import (
     read_export,
     watch_there,
 )
-from receiver.cli._remote import audit_entry, post, reading
+from receiver.cli._remote import audit_entry, post
 from receiver.domain.reconciliation import ReconcileReport, ReconcileRequest
 from receiver.domain.workbooks import is_workbook
 from receiver.errors import ConfigurationError, UnexpectedShape, WriterTaken

@@ -8,7 +8,7 @@ import click
 from receiver import clock
 from receiver.cli._options import WindowParam, as_json
 from receiver.cli._output import brief, in_zone, localise, show_heading, show_json, show_pairs, show_table, zoned
-from receiver.cli._remote import reading
+from receiver.cli._reading import reading
 from receiver.domain.concerns import Concern
 from receiver.domain.time_inputs import read_span
 from receiver.domain.verdicts import OUTCOMES

@@ -9,7 +9,8 @@ import click
 from receiver.cli._lists import Paging, paged, show_list
 from receiver.cli._options import OneOf, Text, TimeParam, as_json, in_utc, of_source
 from receiver.cli._output import brief, confirm, in_zone, last_line, show_json, show_table
-from receiver.cli._remote import audit_entry, perform, post, reading
+from receiver.cli._reading import reading
+from receiver.cli._remote import audit_entry, perform, post
 from receiver.clock import iso
 from receiver.domain.changes import BASES
 from receiver.domain.labels import count

@@ -21,7 +21,7 @@ from receiver.cli._output import (
     show_table,
     zoned,
 )
-from receiver.cli._remote import reading
+from receiver.cli._reading import reading
 from receiver.domain.changes import Subscription
 from receiver.errors import ConfigurationError, NotFound
 from receiver.relay.assembly import read_subscriptions

@@ -10,7 +10,6 @@ from receiver.domain.processes import find_local_mismatch, find_mismatches
 from receiver.errors import ConfigurationError
 from receiver.handlers import find_handlers, has_handlers, subscription_of
 from receiver.relay.functions import HandlerTarget
-from receiver.relay.http import HttpTarget
 from receiver.relay.process_health import ProcessHealth
 from receiver.relay.signature import Signer
 from receiver.relay.target import Target
@@ -20,13 +19,19 @@ from receiver.storage import queries
 from receiver.storage.database import Database
 
 
+def _make_http(settings: TargetSettings, secrets: Sequence[Secret]) -> Target:
+    from receiver.relay.http import HttpTarget  # noqa: PLC0415  it takes 40 ms, and commands that list make no target
+
+    return HttpTarget(settings, secrets)
+
+
 def _make_nats(settings: TargetSettings, secrets: Sequence[Secret]) -> Target:
     from receiver.relay.nats import NatsTarget  # noqa: PLC0415  it takes 9 MiB, and few services use it
 
     return NatsTarget(settings, secrets)
 
 
-_KINDS: dict[str, Callable[[TargetSettings, Sequence[Secret]], Target]] = {"http": HttpTarget, "nats": _make_nats}
+_KINDS: dict[str, Callable[[TargetSettings, Sequence[Secret]], Target]] = {"http": _make_http, "nats": _make_nats}
 
 HANDLER = "python"
 """The kind of a target that is a handler."""

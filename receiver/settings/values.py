@@ -13,7 +13,6 @@ from typing import Annotated, Any
 from urllib.parse import unquote, unquote_plus, urlsplit
 
 from pydantic import BeforeValidator, Field
-from urllib3.util import parse_url
 
 from receiver.access.addresses import Network, has_host_bits, read_network
 from receiver.access.bearer import MIN_TOKEN_CHARACTERS, Secret
@@ -133,6 +132,8 @@ def read_url(value: object) -> Secret | None:
     text = str(value).strip()
     if not text:
         return None
+    from urllib3.util import parse_url  # noqa: PLC0415  it takes 40 ms, and most settings have no URL
+
     try:
         parts = parse_url(text)
         valid = parts.scheme in {"http", "https"} and bool(parts.host)

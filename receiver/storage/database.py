@@ -3,18 +3,15 @@
 Only this module, `engines` (connections), `faults` (errors), `postgresql`, and the modules for SQLite's files know which it is.
 """
 
-import asyncio
 import shutil
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
 from datetime import datetime
 from pathlib import Path
 from sqlite3 import Error as SQLiteError
 from typing import Any
 
 import orjson
-import structlog
-from psycopg import Error as PsycopgError
 from sqlalchemy import ColumnElement, Connection, CursorResult, Engine, Select, Table, collate, func, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql.psycopg import dialect as psycopg_dialect
@@ -25,7 +22,7 @@ from receiver import clock
 from receiver.errors import ConfigurationError, StorageUnavailable, UnexpectedShape
 from receiver.storage.damage import find_damage_within
 from receiver.storage.engines import (
-    connect_listener,
+    connection_arguments,
     is_sqlite,
     keep_journal_in_memory,
     make_reading_engine,
@@ -34,12 +31,10 @@ from receiver.storage.engines import (
     show_url,
     vacuum,
 )
-from receiver.storage.faults import DATABASE_ERRORS, Fault, dropped_after_fault, find_fault
+from receiver.storage.faults import Fault, database_errors, dropped_after_fault, find_fault
 from receiver.storage.files import DatabaseFile, OpenFiles
-from receiver.storage.notifications import CHANGES_CHANNEL
 from receiver.storage.reads import ActiveReads
 
-_log = structlog.get_logger()
 _DURABILITY = ("server_version", "synchronous_commit", "fsync", "full_page_writes")
 
 
@@ -96,7 +91,7 @@ class Database:
             connection = self._writing.connect()
             if journal_in_memory:
                 keep_journal_in_memory(connection)
-        except DATABASE_ERRORS as error:
+        except database_errors() as error:
             raise StorageUnavailable(self.explain(error)) from None
         return connection
 
@@ -115,7 +110,7 @@ class Database:
         try:
             with self._reads.counted(), engine.connect() as connection, dropped_after_fault(connection):
                 yield connection
-        except DATABASE_ERRORS as error:
+        except database_errors() as error:
             if find_fault(error) is Fault.CONTENT:
                 raise UnexpectedShape("The database cannot search for a value of this kind or size.") from None
             raise StorageUnavailable(self.explain(error)) from None
@@ -204,19 +199,13 @@ class Database:
 
         Behind a connection pooler it yields only at the start. Raises StorageUnavailable when the server is gone.
         """
+        from receiver.storage.psycopg_driver import listen  # noqa: PLC0415  slow, and SQLite does without
+
         try:
-            listener = await connect_listener(self.url)
-            if listener is None:
-                _log.warning("changes_polled", cause="a connection pooler drops notifications, so relays poll every few seconds")
-                yield
-                await asyncio.Event().wait()
-                return
-            async with listener as connection:
-                await connection.execute(f"LISTEN {CHANGES_CHANNEL}")
-                yield
-                async for _ in connection.notifies():
+            async with aclosing(listen(connection_arguments(self.url, "receiver listener"))) as signs:
+                async for _ in signs:
                     yield
-        except PsycopgError as error:
+        except database_errors() as error:
             raise StorageUnavailable(self.explain(error)) from None
 
     def explain(self, error: BaseException) -> str:

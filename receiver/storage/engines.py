@@ -13,8 +13,6 @@ from sqlite3 import Error as SQLiteError
 from typing import Any
 from urllib.parse import quote
 
-from psycopg import AsyncConnection, ProgrammingError
-from psycopg.conninfo import make_conninfo
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
@@ -130,16 +128,6 @@ def _make_file_url(url: URL, mode: str) -> URL:
     return URL.create("sqlite", database=f"file:{quote(url.database or '')}", query={"mode": mode, "uri": "true"})
 
 
-async def connect_listener(url: URL) -> AsyncConnection | None:
-    """Open a connection to PostgreSQL that waits for notifications; None behind a pooler, which has no sessions for that."""
-    connection = await AsyncConnection.connect(autocommit=True, **connection_arguments(url, "receiver listener"))
-    row = await (await connection.execute("SELECT pg_backend_pid()")).fetchone()
-    if row is not None and row[0] == connection.info.backend_pid:
-        return connection
-    await connection.close()
-    return None
-
-
 def _prepare_sqlite_writer(connection: Any, _record: object) -> None:
     version: str = connection.execute("SELECT sqlite_version()").fetchone()[0]
     if tuple(int(part) for part in version.split(".")[:2]) < _MIN_SQLITE:
@@ -172,13 +160,17 @@ def _make_url(given: str) -> URL:
 
 def _check_postgresql(url: URL) -> URL:
     """Return the URL with a password from its options where it is hidden. Raises ConfigurationError for unknown options."""
+    from receiver.storage.psycopg_driver import knows_options  # noqa: PLC0415  slow, and SQLite does without
+
     if isinstance(password := url.query.get("password"), str):
         url = url.set(password=password).difference_update_query(["password"])
     try:
-        make_conninfo(**connection_arguments(url, "receiver"))
-    except (SQLAlchemyError, ProgrammingError, ValueError):
+        is_known = knows_options(connection_arguments(url, "receiver"))
+    except (SQLAlchemyError, ValueError):
+        is_known = False
+    if not is_known:
         expected = "expected hosts as host1:port1,host2:port2, and options that PostgreSQL knows (libpq's connection parameters)"
-        raise ConfigurationError(f"RECEIVER_DATABASE_URL: {expected}.") from None
+        raise ConfigurationError(f"RECEIVER_DATABASE_URL: {expected}.")
     return url
 
 

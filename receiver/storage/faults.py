@@ -4,30 +4,36 @@ PostgreSQL names the kind of an error by the class of its SQLSTATE (manual, appe
 (sqlite.org/rescode.html). An error of an unlisted kind counts as a fault of the database.
 """
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from sqlite3 import Error as SQLiteError
 
-from psycopg import DataError as PsycopgDataError
-from psycopg import Error as PsycopgError
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from receiver.errors import StorageUnavailable
 
-DATABASE_ERRORS = (SQLAlchemyError, PsycopgError, SQLiteError)
-"""The errors of SQLAlchemy and the drivers. SQLAlchemy wraps an error of a driver only if it belongs to a statement."""
-
 _RACES = {"40001", "40P01"}  # serialization failure, deadlock
 _CONTENT_CLASSES = {"22", "23", "54"}  # data exception, integrity constraint violation, program limit exceeded
 _CONTENT_NAMES = ("SQLITE_CONSTRAINT", "SQLITE_TOOBIG", "SQLITE_MISMATCH")
-_UNWRITABLE = (
-    PsycopgDataError,
-    UnicodeEncodeError,
-    OverflowError,
-)  # values that a driver cannot send: NUL, half a surrogate pair, 65 bits
+_UNWRITABLE = (UnicodeEncodeError, OverflowError)  # values that a driver cannot send: half a surrogate pair, 65 bits
 _WAITED = {"55P03", "57014", "SQLITE_BUSY", "SQLITE_LOCKED"}  # lock not available, query canceled: the time was up
+
+
+def database_errors() -> tuple[type[Exception], ...]:
+    """Return the errors of SQLAlchemy and the drivers. SQLAlchemy wraps an error of a driver only if it belongs to a statement.
+
+    An error of psycopg exists only where psycopg is imported, which takes 0.2 s and which SQLite does without.
+    """
+    return (SQLAlchemyError, SQLiteError, *_find_in_psycopg("Error"))
+
+
+def _find_in_psycopg(name: str) -> tuple[type[Exception], ...]:
+    """Return an error of psycopg, or nothing if psycopg is not imported."""
+    found = getattr(sys.modules.get("psycopg"), name, None)
+    return () if found is None else (found,)
 
 
 class LostRace(Exception):
@@ -49,9 +55,9 @@ def find_fault(error: BaseException) -> Fault:
     kind = _kind(cause)
     if isinstance(cause, LostRace) or kind in _RACES:
         return Fault.RACE
-    if kind[:2] in _CONTENT_CLASSES or kind.startswith(_CONTENT_NAMES) or (not kind and isinstance(cause, _UNWRITABLE)):
+    if kind[:2] in _CONTENT_CLASSES or kind.startswith(_CONTENT_NAMES) or (not kind and _is_unwritable(cause)):
         return Fault.CONTENT
-    if isinstance(cause, (*DATABASE_ERRORS, StorageUnavailable, OSError, MemoryError)):
+    if isinstance(cause, (*database_errors(), StorageUnavailable, OSError, MemoryError)):
         return Fault.STORAGE
     return Fault.CODE
 
@@ -66,7 +72,7 @@ def dropped_after_fault(connection: Connection) -> Iterator[None]:
     """Close a connection after a fault of the database instead of returning it to its pool: the connection may be broken."""
     try:
         yield
-    except DATABASE_ERRORS as error:
+    except database_errors() as error:
         if find_fault(error) is Fault.STORAGE:
             connection.invalidate()
         raise
@@ -75,6 +81,11 @@ def dropped_after_fault(connection: Connection) -> Iterator[None]:
 def _cause(error: BaseException) -> BaseException:
     """Return the driver's error inside an error of SQLAlchemy, or the error itself."""
     return getattr(error, "orig", None) or error
+
+
+def _is_unwritable(cause: BaseException) -> bool:
+    """Tell whether a driver could not send a value, such as text with NUL."""
+    return isinstance(cause, (*_UNWRITABLE, *_find_in_psycopg("DataError")))
 
 
 def _kind(cause: BaseException) -> str:

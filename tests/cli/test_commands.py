@@ -184,7 +184,7 @@ def test_doctor_fails_when_the_service_or_the_tables_are_missing(service: StartS
 def test_the_help_lists_every_command_by_group_and_cuts_nothing(tmp_path: Path) -> None:
     shown = run_command("--help", cwd=tmp_path, env={"COLUMNS": "80"}).stdout
     groups = re.findall(r"^(\w+):$", shown, re.MULTILINE)
-    assert groups == ["Options", "Serve", "Look", "Change", "Recover", "Test"]
+    assert groups == ["Options", "Serve", "Look", "Change", "Recover", "Test", "Shell"]
     assert [line for line in shown.splitlines() if len(line) > 80] == []
     listed = dict(re.findall(r"^  ([a-z-]+) {2,}(.+)$", shown.partition("Serve:")[2], re.MULTILINE))
     context = click.Context(commands)

@@ -120,6 +120,7 @@ def one_line(ended: Ended) -> bool:
 
 
 OWN_PROCESS = [words for words in LEAVES if words[0] in command.OWN_PROCESS]
+WITHOUT_SETTINGS = [("targets", "secret"), ("completion",)]
 SPECIAL = {
     ("check",): ["http://127.0.0.1:9"],
     ("simulate",): ["http://127.0.0.1:9", "--token-file", "pipe"],
@@ -175,7 +176,7 @@ def read_from(place: Place) -> Place:
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # a file may be open and nobody's yet
-@each_row("words", [words for words in LEAVES if words not in [*OWN_PROCESS, ("targets", "secret")]], ids=" ".join)
+@each_row("words", [words for words in LEAVES if words not in [*OWN_PROCESS, *WITHOUT_SETTINGS]], ids=" ".join)
 def test_ctrl_c_ends_a_command_with_130_and_no_word(read_from: Place, words: tuple[str, ...]) -> None:
     with TemporaryFile() as out, ThreadPoolExecutor(1) as thread:
         pressed = thread.submit(interrupt_reader, read_from.pipe)

@@ -18,6 +18,7 @@ class Table(SQLModel):
     """The base of our tables, with their own metadata."""
 
     metadata = METADATA
+    model_config = {"defer_build": True}  # nobody validates a row, and 33 validators take time at each start
 
 
 def key() -> Any:
