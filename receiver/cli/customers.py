@@ -144,12 +144,18 @@ def _read_file(file: Path) -> list[Customer]:
 
 
 @customers.command()
-@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("file", type=click.Path(dir_okay=False, allow_dash=True, path_type=Path))
 def export(file: Path) -> None:
-    """Write the current list to FILE, a .csv or .json file."""
+    """Write the current list to FILE, a .csv or .json file.
+
+    With - as FILE, write CSV to standard output.
+    """
     with reading() as database:
         found = list(read_customers(database, require_customer_list(database).id))
     text = orjson.dumps(found, option=orjson.OPT_INDENT_2).decode() if file.suffix.lower() == ".json" else write_csv(found)
+    if str(file) == "-":
+        click.echo(text.encode(), nl=False)
+        return
     file.write_text(text, encoding="utf-8")
     click.echo(f"Exported {count(len(found), 'customer')} to {file}.")
 

@@ -25,6 +25,7 @@ from receiver.cli._output import (
     show_pairs,
     show_table,
     terminal_width,
+    zoned,
 )
 from receiver.cli._reading import reading
 from receiver.cli._terminal import on_terminal, zone_name
@@ -151,9 +152,9 @@ def _show(found: queries.StoredDelivery) -> None:
             "delivery": row["id"],
             "origin": None if is_webhook else f"{row['origin']}, body {row['body_number']} of its file",
             "request": f"{row['method']} {row['path']}" if is_webhook else None,
-            "first sent": row["sent_at"],
-            "received": row["received_at"],
-            "responded": row["decided_at"],
+            "first sent": row["sent_at"] and zoned(row["sent_at"]),
+            "received": zoned(row["received_at"]),
+            "responded": zoned(row["decided_at"]),
             "client IP": f"{row['client'] or 'unknown'} (connection from {row['peer']})" if is_webhook else None,
             "token": row["token"],
             "note": row["note"],

@@ -60,7 +60,7 @@ def list_downtimes(*, since: int | None, as_json: bool) -> None:
 def _row(downtime: Downtime, now: int) -> list[str]:
     source = f" ({label(downtime.source)})" if downtime.source is not None else ""
     shown = describe_downtime(downtime)
-    ended = brief(shown["ended_at"]) if shown["ended_at"] else "goes on"
+    ended = brief(shown["ended_at"]) if shown["ended_at"] else "still going on"
     lasted = timedelta(microseconds=(now if downtime.ended_at is None else downtime.ended_at) - downtime.began_at)
     return [
         brief(shown["began_at"]),

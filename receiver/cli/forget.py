@@ -7,7 +7,7 @@ import click
 
 from receiver.cli._lists import read_items
 from receiver.cli._options import Text, as_json
-from receiver.cli._output import confirm, show_json, show_pairs
+from receiver.cli._output import confirm, show_json, show_pairs, zoned
 from receiver.cli._reading import reading
 from receiver.cli._remote import audit_entry, perform, post, read_here
 from receiver.clock import now, to_micros
@@ -87,7 +87,7 @@ def _show(receipt: ErasureReceipt) -> None:
     done = receipt.as_json()
     words = {"removed": "bodies removed", "rewritten": "bodies rewritten", "emptied": "emptied in quarantine"}
     trackers = [("tracker", name) for name in done["trackers"]]
-    show_pairs((("erased at", done["erased_at"]), *trackers, *((words[name], str(done[name])) for name in words)))
+    show_pairs((("erased at", zoned(done["erased_at"])), *trackers, *((words[name], str(done[name])) for name in words)))
     click.echo(_STAYS)
 
 

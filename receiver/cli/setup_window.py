@@ -6,6 +6,7 @@ import click
 
 from receiver import clock
 from receiver.cli._options import OneOf
+from receiver.cli._output import zoned
 from receiver.cli._remote import audit_entry, perform, post
 from receiver.maintenance.setup_windows import open_window
 from receiver.settings import load
@@ -35,6 +36,6 @@ def setup_window(source: str, minutes: int) -> None:
         lambda taken: post(settings, "/ops/api/setup-windows", {"source": source, "closes_at": until}, taken),
     )
     if minutes:
-        click.echo(f"{source}: deliveries from any IP address are accepted until {until}.")
+        click.echo(f"{source}: deliveries from any IP address are accepted until {zoned(until)}.")
     else:
         click.echo(f"{source}: the setup window is closed.")

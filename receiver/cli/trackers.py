@@ -148,7 +148,7 @@ def _show(answer: dict[str, Any]) -> None:
             else None,
             "location": state["location"],
             "event time": state["latest_occurrence"],
-            "last update": state["applied_at"],
+            "last update": state["applied_at"] and zoned(state["applied_at"]),
             "manifest": manifest and _write_manifest(manifest),
             **{label[:1].lower() + label[1:]: value for label, value in read_facts(state["source"], state["shipment"])},
             "packages": ", ".join(map(_count_packages, state["package_states"])),

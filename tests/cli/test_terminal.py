@@ -1,6 +1,7 @@
 """What commands print for people: sentences, tables that fit, ends of pages, and one line for a mistake."""
 
 import json
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -120,6 +121,16 @@ def test_nothing_from_outside_is_wider_than_the_terminal_or_steers_it(filled: Ru
     assert [line for line in shown if cell_len(line) > 80] == []
 
 
+def test_no_time_of_ours_is_in_another_zone_than_that_of_the_terminal(filled: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also within sentences and beside names, not only in columns."""
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    delivery = json.loads(filled("deliveries", "list", "--json").out)["items"][0]["id"]
+    shown = {" ".join(command): filled(*command).out for command in [*SHOWN, ["deliveries", "show", delivery]]}
+    found = {name: re.findall(r'(?<![\w"])\d{4}\S*T\d\d:\d\d(?::\d\d\.\d+)?Z', text) for name, text in shown.items()}
+    assert {name: times for name, times in found.items() if times} == {}
+    assert [name for name, text in shown.items() if "Tokyo" not in text] == ["trackers list"]  # it has only times of couriers
+
+
 def test_the_same_is_shown_of_postgresql(filled: Run, postgresql_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     commands = [
         command for command in SHOWN if command not in (["deliveries", "list"], ["messages", "list"], ["stats"])
@@ -229,6 +240,7 @@ def test_the_doctor_reports_even_where_there_is_no_folder_yet(run: Run, monkeypa
 def test_a_folder_that_is_not_there_is_named(filled: Run, tmp_path: Path) -> None:
     (tmp_path / "some.csv").write_text("UserCode\nA1\n")
     assert filled("customers", "import", "some.csv").code == 0
+    assert filled("customers", "export", "-") == Done(0, "UserCode,FirstName,LastName,Branch\r\nA1,,,\r\n", "")
     assert filled("customers", "export", "no/folder.csv") == Done(2, "", "receiver: no/folder.csv: No such file or directory\n")
 
 
