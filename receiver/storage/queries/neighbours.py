@@ -16,7 +16,7 @@ from receiver.storage.tables.ledger import TrackerTable
 from receiver.storage.tables.metadata import table_of
 
 _MAX_PAGES = 20  # that are read for one neighbour: pages of a rare filter are empty
-_MAX_FULL_PAGES = 5  # of a list that has one direction only
+_MAX_FULL_PAGES = 2  # of a list that has one direction only
 
 _ReadPage: TypeAlias = Callable[[str, int, str], ResultPage]
 """Reads a page: what comes first, the number of items, and the cursor."""
@@ -32,7 +32,7 @@ class Neighbours(NamedTuple):
 def find_tracker_neighbours(database: Database, wanted: TrackerFilter, source: str, tracker_id: str) -> Neighbours:
     """Return the neighbours of a tracker where it is in the list now.
 
-    If the list is not by time, only its first 1,000 trackers have some.
+    If the list is not by time, only its first 400 trackers have some.
     """
     table = table_of(TrackerTable)
     if wanted.has_own_order():

@@ -40,6 +40,9 @@ _SECONDS = 2.0  # of one preview, and of dismissing for one request
 _MATCHING = "-matching"
 """The end of a command for all that match the filter, instead of the selected ones."""
 
+_STATES = {"dismiss": "open", "reopen": "dismissed"}
+"""The state of the items that a command changes."""
+
 _SELECTED = "item-"
 """The start of the name of a checkbox; the id of its item follows."""
 
@@ -87,12 +90,13 @@ class QuarantineForms:
         return _make_page(page_request, "retry", retried=retried, more=more, named=retried.changing[-_MAX_DELIVERIES:])
 
     async def _show_dismiss(self, page_request: ConsoleRequest, form: Form) -> Page:
-        return await self._show_items(page_request, form, "dismiss", "open")
+        return await self._show_items(page_request, form, "dismiss")
 
     async def _show_reopen(self, page_request: ConsoleRequest, form: Form) -> Page:
-        return await self._show_items(page_request, form, "reopen", "dismissed")
+        return await self._show_items(page_request, form, "reopen")
 
-    async def _show_items(self, page_request: ConsoleRequest, form: Form, command: str, state: str) -> Page:
+    async def _show_items(self, page_request: ConsoleRequest, form: Form, command: str) -> Page:
+        state = _STATES[command]
         if form["command"].endswith(_MATCHING):
             wanted = _read_filter(page_request)._replace(state=state)
             reasons, more = await count_matching(self._reader.read, self._database, wanted, _SECONDS)
@@ -108,27 +112,33 @@ class QuarantineForms:
         page = _make_page(page_request, "retry", retried=retried, done=True)
         return FormResult(page, f"Retried quarantined messages: {changed} changed.")
 
-    async def _dismiss(self, page_request: ConsoleRequest, form: Form) -> Response:
+    async def _dismiss(self, page_request: ConsoleRequest, form: Form) -> FormResult | Response:
         note = make_storable(form.get("note", "").strip()[:_MAX_NOTE]) or None
 
         async def change(ids: Sequence[str]) -> int:
             return await dismiss(self._writer_client.do, ids, note, page_request.operator.entry)
 
-        return await self._change(page_request, form, "open", change)
+        return await self._change(page_request, form, "dismiss", change, note)
 
-    async def _reopen(self, page_request: ConsoleRequest, form: Form) -> Response:
+    async def _reopen(self, page_request: ConsoleRequest, form: Form) -> FormResult | Response:
         async def change(ids: Sequence[str]) -> int:
             return await reopen(self._writer_client.do, ids, page_request.operator.entry)
 
-        return await self._change(page_request, form, "dismissed", change)
+        return await self._change(page_request, form, "reopen", change)
 
-    async def _change(self, page_request: ConsoleRequest, form: Form, state: str, change: ChangeItems) -> Response:
+    async def _change(
+        self, page_request: ConsoleRequest, form: Form, command: str, change: ChangeItems, note: str | None = None
+    ) -> FormResult | Response:
+        """Change the named items, or those that match the filter. If time is up before the last one, ask again."""
         if "named" in form:
             await change(_read_named(form))
-        else:
-            wanted = _read_filter(page_request)._replace(state=state)
-            await change_matching(self._reader.read, self._database, wanted, _SECONDS, change)
-        return redirect(read_next(form.get("back")))
+            return redirect(read_next(form.get("back")))
+        wanted = _read_filter(page_request)._replace(state=_STATES[command])
+        changed, more = await change_matching(self._reader.read, self._database, wanted, _SECONDS, change)
+        if not more:
+            return redirect(read_next(form.get("back")))
+        page = _make_page(page_request, command, changed=changed, note=note)
+        return FormResult(page, f"{count(changed, 'message')} changed ({command}). More match: repeat it for them.")
 
 
 def _read_filter(page_request: ConsoleRequest) -> QuarantineFilter:
@@ -154,5 +164,6 @@ def _make_page(page_request: ConsoleRequest, command: str, **values: Any) -> Pag
     wanted, query = _read_filter(page_request), page_request.query
     times = {name: None if micros is None else iso(micros) for name, micros in (("since", wanted.since), ("until", wanted.until))}
     nothing: dict[str, Any] = {"retried": None, "reasons": Counter(), "more": False, "named": None, "done": False}
+    nothing |= {"changed": 0, "note": None}
     known = {"command": command, "action": to_list(PATH, query, **times), "back": to_list(PATH, query)}
     return Page("quarantine_changes.html", "quarantine", nothing | known | values)
