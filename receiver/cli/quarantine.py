@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import click
 
 from receiver.cli._lists import Paging, paged, read_items, show_pages
-from receiver.cli._options import OneOf, Text, TimeParam, as_json, of_source
+from receiver.cli._options import OneOf, Text, TimeParam, as_json, of_source, sorted_by_time
 from receiver.cli._output import confirm, show_end, show_heading, show_pairs, zoned
 from receiver.cli._reading import reading
 from receiver.cli._remote import audit_entry, perform, post
@@ -54,9 +54,10 @@ def item_filters(command: _F) -> _F:
 @click.option(
     "--state", type=OneOf(queries.QUARANTINE_STATES), default="open", help="Open ones (default), or those that were closed."
 )
+@sorted_by_time
 @paged
 def list_quarantine(*, paging: Paging, **filters: Any) -> None:
-    """List quarantined messages and events, newest first.
+    """List quarantined messages and events by time.
 
     Each is shown with what to do, and with the start of its content.
     """

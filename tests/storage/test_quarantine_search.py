@@ -44,6 +44,7 @@ def test_an_item_is_found_by_what_is_known_of_it(archive: Archive) -> None:
     assert found(archive, *of_text) == [[3, 2, 0], [1], [1], [], []]
     of_time = [QuarantineFilter(since=_START + 3000), QuarantineFilter(until=_START), QuarantineFilter(None, "x", "AB-123")]
     assert found(archive, *of_time) == [[], [], []]
+    assert found(archive, QuarantineFilter(search="AB-123", sort="oldest")) == [[0, 2, 3]]
 
 
 def test_an_item_is_found_by_its_day(archive: Archive) -> None:
@@ -56,3 +57,5 @@ def test_an_item_is_found_by_its_day(archive: Archive) -> None:
     since, until = _START + hour, _START + 3 * hour
     spans = [QuarantineFilter(since=since), QuarantineFilter(until=until), QuarantineFilter(since=since, until=until)]
     assert found(archive, *spans) == [[3, 2, 1], [2, 1, 0], [2, 1]]
+    oldest_first = [wanted._replace(sort="oldest") for wanted in spans]
+    assert found(archive, *oldest_first) == [[1, 2, 3], [0, 1, 2], [1, 2]]

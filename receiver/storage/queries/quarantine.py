@@ -27,7 +27,7 @@ class QuarantineFilter(NamedTuple):
     """The filter of the quarantine: all conditions that are set must hold.
 
     `search` is a message id, a tracker id, a number or reference of the tracker, or text in the beginning of the content, without
-    case. `since` (included) and `until` (excluded) are microseconds. `state` is one of `QUARANTINE_STATES`.
+    case. `since` (included) and `until` (excluded) are microseconds. `state` is one of `QUARANTINE_STATES`, `sort` of `SORTS`.
     """
 
     source: str | None = None
@@ -37,6 +37,7 @@ class QuarantineFilter(NamedTuple):
     until: int | None = None
     state: str = "open"
     delivery_id: str | None = None
+    sort: str = "newest"
 
 
 _OPEN = QuarantineFilter()
@@ -45,7 +46,7 @@ _OPEN = QuarantineFilter()
 def list_quarantine(
     database: Database, wanted: QuarantineFilter = _OPEN, limit: int = 50, cursor: str | None = None
 ) -> ResultPage:
-    """Return quarantined messages and events, newest first, with advice and with the beginning of their content as text."""
+    """Return quarantined messages and events, by default newest first, with advice and the beginning of their content as text."""
     table = table_of(QuarantineTable)
     narrow, rest = _conditions(wanted)
     span = Span(*(None if micros is None else first_id(micros) for micros in map(in_range, (wanted.since, wanted.until))))
@@ -53,7 +54,7 @@ def list_quarantine(
         return ResultPage([], None)
     size = limit if wanted.search is None else _SEARCHED_ROWS
     with database.read() as connection:
-        page = read_by_time(connection, table, _columns(), narrow, rest, cursor, size, span)
+        page = read_by_time(connection, table, _columns(), narrow, rest, cursor, size, span, sort=wanted.sort)
         page = page._replace(items=[_complete(item) for item in page.items])
         return page if wanted.search is None else _search(connection, page, wanted.search, limit)
 

@@ -206,10 +206,11 @@ class QuarantineQuery(PageQuery):
         "open", description="`resolved`: the sender sent a corrected copy; `dismissed`: an operator closed it"
     )
     delivery_id: Text | None = None
+    sort: Sort = "newest"
 
     def to_filter(self) -> QuarantineFilter:
         """Return the filter of the storage."""
-        return QuarantineFilter(self.source, self.reason, self.q, self.since, self.until, self.state, self.delivery_id)
+        return QuarantineFilter(search=self.q, **self.model_dump(exclude={*PageQuery.model_fields, "q"}))
 
 
 class StatisticsQuery(Parameters):
