@@ -163,6 +163,7 @@ def archive(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(packages, "_SEEN_PACKAGES", 3)
     monkeypatch.setattr(deliveries, "_MAX_CARRIERS", 3)
     monkeypatch.setattr(message_list, "_SEEN_ROWS", 3)
+    monkeypatch.setattr(message_list, "_MAX_BROUGHT_IN", 2)
     monkeypatch.setattr(quarantine, "_SEARCHED_ROWS", 3)
     monkeypatch.setattr(message_list, "_MAX_COPIES", 3)
     with archive_at(request.getfixturevalue(f"{request.param}_url")) as opened:

@@ -9,6 +9,7 @@ from receiver.cli._lists import Paging, paged, show_list
 from receiver.cli._options import OneOf, Text, TimeParam, of_source, sorted_by_time
 from receiver.cli._output import brief, coloured, in_zone
 from receiver.cli._reading import reading
+from receiver.domain.imports import ORIGINS
 from receiver.domain.verdicts import OUTCOMES
 from receiver.storage import queries
 
@@ -22,6 +23,7 @@ def messages() -> None:
 @click.option("--outcome", type=OneOf([queries.NOT_APPLIED, *OUTCOMES]), help="Only messages with this outcome.")
 @click.option("--reason", type=Text(), help="Only this reason, such as older or missing_tracker_id.")
 @of_source
+@click.option("--origin", type=OneOf(ORIGINS), help="Only messages of deliveries that came this way.")
 @click.option("--since", type=TimeParam(), help="Only later messages: 2026-01-31T12:00:00Z, 2026-01-31 or 24h.")
 @click.option("--until", type=TimeParam(), help="Only earlier messages.")
 @click.option("--tracking-number", type=Text(), help="Only messages for this tracking number.")

@@ -105,7 +105,7 @@ _calls = st.lists(
         st.sampled_from([None, None, None, *_ERRORS]),
         st.lists(_items, max_size=3).map(tuple),
         st.none(),
-        st.sampled_from(["webhook", "webhook", "import"]),
+        st.sampled_from(["webhook", "webhook", "import", "reconcile"]),
     )
     | st.builds(
         Call, st.sampled_from(NAMES), _clients, st.integers(0, 3), st.none(), st.just(()), st.just("a1b2c3d4"), st.just("webhook")
@@ -190,7 +190,7 @@ def test_a_delivery_and_a_message_have_the_neighbours_of_their_list(archive: Arc
             listed = walk(asking(archive, wanted), 5)
             assert len(listed) > 2
             chain(lambda row, wanted=wanted: queries.find_delivery_neighbours(base, wanted, NAMES, row["id"]), listed)  # type: ignore[misc]
-        for of in (MessageFilter(sort=sort), MessageFilter(outcome="duplicate", sort=sort)):
+        for of in (MessageFilter(sort=sort), MessageFilter(outcome="duplicate", origin="webhook", sort=sort)):
             rows = walk(lambda limit, cursor, of=of: queries.list_messages(base, of, limit, cursor), 5)  # type: ignore[misc]
             assert len(rows) > 2
 
@@ -235,6 +235,7 @@ _verdict_filters = st.builds(
     until=_edge,
     tracking_number=st.sampled_from([None, None, "tn-t-0", "TN-t-1"]),
     test=st.sampled_from([None, False, True]),
+    origin=st.sampled_from([None, None, "webhook", "import", "reconcile"]),
     sort=st.sampled_from(SORTS),
 )
 
@@ -244,7 +245,7 @@ _verdict_filters = st.builds(
 def test_every_filter_of_messages_returns_each_match_once_in_its_order(
     archive: Archive, calls: list[Call], wanted: list[MessageFilter], limit: int
 ) -> None:
-    keep(archive, calls)
+    kept = keep(archive, calls)
     whole = read_all(archive)
     of_message = {(row["source"], row["message_id"]): row["tracker_id"] for row in whole if row["tracker_id"]}
     for filters in wanted:
@@ -256,6 +257,7 @@ def test_every_filter_of_messages_returns_each_match_once_in_its_order(
             (row["delivery_id"], row["position"])
             for row in sorted(whole, key=lambda row: (row["delivery_id"], row["position"]), reverse=filters.sort == "newest")
             if holds(filters, row, of_message.get((row["source"], row["message_id"])))
+            and filters.origin in {None, kept.calls[row["delivery_id"]].origin}
         ]
         for size in (limit, 200):
             assert [(item["delivery_id"], item["position"]) for item in walk(ask, size)] == expected

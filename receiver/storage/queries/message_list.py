@@ -4,7 +4,7 @@ An item has a row among the messages, or, as a further copy or without an id, am
 tables by delivery and checks its filter on a bounded number of rows, so its cost does not depend on the size of the tables.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, Table, and_, or_, select
@@ -24,6 +24,7 @@ NOT_APPLIED = "not_applied"
 
 _SEEN_ROWS = 1500  # of each table, that one page reads if there is a filter
 _MAX_COPIES = 1000  # of the messages for one number, that one page reads
+_MAX_BROUGHT_IN = 200  # deliveries of one origin, that one page reads
 _FIRST, _LAST = ("", -1), ("z", 0)  # before and after every key, in every order of texts: ids are hexadecimal
 _NAMES = ("source", "message_id", "outcome", "reason", "delivery_id", "position", "received_at")
 
@@ -32,7 +33,7 @@ _Key = tuple[str, int]
 
 
 class MessageFilter(NamedTuple):
-    """The filter of a list of messages: all conditions that are set must hold.
+    """The filter of a list of messages: all conditions that are set must hold. `origin` is that of the delivery.
 
     `outcome` is one of `verdicts.OUTCOMES` or NOT_APPLIED. `since` (included) and `until` (excluded) are microseconds.
     `sort` is one of `pages.SORTS`.
@@ -45,10 +46,11 @@ class MessageFilter(NamedTuple):
     until: int | None = None
     tracking_number: str | None = None
     test: bool | None = None
+    origin: str | None = None
     sort: str = "newest"
 
     def matches(self, row: RowMapping) -> bool:
-        """Tell whether a row matches, apart from its time, number and test run."""
+        """Tell whether a row matches, apart from its time, number, test run and origin."""
         if self.outcome == NOT_APPLIED:
             is_wanted = row["outcome"] != "applied" and (row["outcome"], row["reason"]) != ("duplicate", None)
         else:
@@ -58,7 +60,7 @@ class MessageFilter(NamedTuple):
     @property
     def is_checked(self) -> bool:
         """Tell whether rows are read that the filter may exclude."""
-        return any(value is not None for value in (self.source, self.outcome, self.reason, self.test))
+        return any(value is not None for value in (self.source, self.outcome, self.reason, self.test, self.origin))
 
 
 class _Walk(NamedTuple):
@@ -89,18 +91,27 @@ def list_messages(database: Database, wanted: MessageFilter, limit: int = 50, cu
     is_oldest_first = wanted.sort == "oldest"
     window = _find_window(wanted, after)
     with database.read() as connection:
-        walk = _follow_number if wanted.tracking_number is not None else _follow_time
-        rows, complete_to = walk(connection, wanted, window, limit)
+        rows, complete_to = _choose_walk(wanted)(connection, wanted, window, limit)
         if complete_to is not None:
             window = _Window(window.low, complete_to) if is_oldest_first else _Window(complete_to, window.high)
         runs = _read_test_runs(connection, window.low[0], window.high[0])
         found = [row for row in rows if window.low < _key(row) < window.high or _key(row) == complete_to]
         found = [row for row in found if wanted.matches(row) and wanted.test in {None, row["delivery_id"] in runs}]
+        if wanted.origin is not None:
+            origins = _read_origins(connection, found)
+            found = [row for row in found if wanted.origin == origins.get(row["delivery_id"], WEBHOOK)]
         found.sort(key=_key, reverse=not is_oldest_first)
         items = _describe(connection, found[:limit], runs)
     if len(found) > limit:
         return ResultPage(items, write_cursor(*_key(found[limit - 1])))
     return ResultPage(items, None if complete_to is None else write_cursor(*complete_to))
+
+
+def _choose_walk(wanted: MessageFilter) -> Callable[[Connection, MessageFilter, _Window, int], _Walk]:
+    """Return the walk that reads few rows in vain."""
+    if wanted.tracking_number is not None:
+        return _follow_number
+    return _follow_time if wanted.origin in {None, WEBHOOK} else _follow_origin
 
 
 def _find_window(wanted: MessageFilter, after: _Key | None) -> _Window:
@@ -158,6 +169,30 @@ def _follow_number(connection: Connection, wanted: MessageFilter, window: _Windo
     complete_to = (min if is_oldest_first else max)(edges, default=None)
     is_inside = complete_to is not None and window.low < complete_to < window.high
     return _Walk(rows, complete_to if is_inside else None)
+
+
+def _follow_origin(connection: Connection, wanted: MessageFilter, window: _Window, limit: int) -> _Walk:
+    """Read the messages of the next deliveries that no sender made: they are few among all, and have an index."""
+    deliveries = table_of(DeliveryTable)
+    is_oldest_first = wanted.sort == "oldest"
+    inside = deliveries.c.id >= window.low[0], deliveries.c.id <= window.high[0]
+    order = deliveries.c.id if is_oldest_first else deliveries.c.id.desc()
+    named = select(deliveries.c.id).where(IS_BROUGHT_IN, deliveries.c.origin == wanted.origin, *inside)
+    ids = list(connection.execute(named.order_by(order).limit(_MAX_BROUGHT_IN)).scalars())
+    size = max(limit + 1, _SEEN_ROWS)
+    rows: list[RowMapping] = []
+    edges: list[_Key] = []
+    if len(ids) == _MAX_BROUGHT_IN:
+        edges.append((f"{ids[-1]}0", 0) if is_oldest_first else (ids[-1], 0))
+    for table in (table_of(MessageTable), table_of(RepeatedMessageTable)):
+        place = table.c.delivery_id, table.c.position
+        following = select(*_columns(table)).where(table.c.delivery_id.in_(ids), _is_inside(table, window))
+        ordered = following.order_by(*(place if is_oldest_first else [column.desc() for column in place]))
+        found = connection.execute(ordered.limit(size)).mappings().all()
+        rows += found
+        if len(found) == size:
+            edges.append(_key(found[-1]))
+    return _Walk(rows, (min if is_oldest_first else max)(edges, default=None))
 
 
 def _columns(table: Table) -> list[Any]:

@@ -185,6 +185,7 @@ class MessagesQuery(PageQuery):
     until: TimeFilter | None = None
     tracking_number: Text | None = None
     test: bool | None = Field(None, description="`true`: only messages of tests; `false`: only real ones")
+    origin: Origin | None = Field(None, description="how their delivery came: sent by the sender, imported, or reconciled")
     sort: Sort = "newest"
 
     def to_filter(self) -> MessageFilter:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from receiver.domain.imports import ORIGINS
 from receiver.domain.verdicts import OUTCOMES
 from receiver.monitoring.explain import explain_message
 from receiver.sources import NAMES, Source
@@ -28,6 +29,7 @@ def list_messages(database: Database, page_request: ConsoleRequest) -> Page:
         "limit": query.limit,
         "filters": dict(page_request.query),
         "sources": NAMES,
+        "origins": ORIGINS,
         "outcomes": (queries.NOT_APPLIED, *OUTCOMES),
         "place": _write_place,
     }
