@@ -1,7 +1,7 @@
 # make run: serve on http://127.0.0.1:8080 · make test: lint, types, all tests · make bench: the benchmark table
 # make faults: every fault under load, for minutes · make docs: the documentation, in site/
-# make image: the container image · make test-image: the same, tested
-.PHONY: run test bench faults docs image test-image settings-file dashboard-file lock clean system-packages
+# make wheel: the wheel, in dist/ · make image: the container image · make test-image: the same, tested
+.PHONY: run test bench faults docs image test-image settings-file dashboard-file lock clean system-packages wheel sbom check-tag
 .DELETE_ON_ERROR:
 SHELL := /bin/bash
 
@@ -53,6 +53,23 @@ image:
 test-image: .venv/test
 	@IMAGE_ARGS='$(ARGS)' $(BIN)/pytest -p no:xdist tests/image/containers.py
 
+# dist/*.whl. Its times are that of the commit, so that the same commit has the same bytes.
+wheel: .venv/run
+	@rm -f dist/*.whl
+	@SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct 2>/dev/null || echo 1600000000) $(BIN)/python -m flit_core.wheel --outdir dist
+	@ls dist/*.whl
+
+# dist/sbom.cdx.json: the locked dependencies with their hashes, as CycloneDX.
+sbom: .venv/test
+	@mkdir -p dist
+	@PYTHONWARNINGS=ignore $(BIN)/uv tool run --quiet --from cyclonedx-bom==7.5.0 cyclonedx-py requirements requirements.txt \
+		--pyproject pyproject.toml --mc-type application --output-reproducible --output-format JSON --output-file dist/sbom.cdx.json
+	@ls dist/sbom.cdx.json
+
+# A tag is v and the version; the changelog and, after the first version, the upgrade guide have a section of it.
+check-tag: .venv/run
+	@$(BIN)/python -m docs._release $(TAG)
+
 # config/receiver.toml, from the descriptions of the settings.
 settings-file: .venv/run
 	@$(BIN)/python -m docs._settings_file
@@ -87,4 +104,4 @@ lock: .venv/test
 		--extra build --extra otel --extra test --constraint requirements.txt --output-file requirements-test.txt pyproject.toml
 
 clean:
-	rm -rf .venv site .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv site .mypy_cache .pytest_cache .ruff_cache .hypothesis dist
