@@ -56,8 +56,8 @@ test-image: .venv/test
 # dist/*.whl. Its times are that of the commit, so that the same commit has the same bytes.
 wheel: .venv/run
 	@rm -f dist/*.whl
-	@SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct 2>/dev/null || echo 1600000000) $(BIN)/python -m flit_core.wheel --outdir dist
-	@ls dist/*.whl
+	@SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct 2>/dev/null || echo 1600000000) $(BIN)/python -m flit_core.wheel --outdir dist >/dev/null
+	@chmod 644 dist/*.whl && ls dist/*.whl
 
 # dist/sbom.cdx.json: the locked dependencies with their hashes, as CycloneDX.
 sbom: .venv/test
