@@ -50,8 +50,9 @@ image:
 		--build-arg VERSION=$$(sed -n 's/^__version__ = "\(.*\)"/\1/p' receiver/__init__.py) \
 		--build-arg REVISION=$$(git rev-parse HEAD 2>/dev/null || echo unknown) .
 
-test-image: .venv/test
-	@IMAGE_ARGS='$(ARGS)' $(BIN)/pytest -p no:xdist tests/image/containers.py
+test-image: .venv/test requirements-image.txt
+	@$(BIN)/pip --quiet --disable-pip-version-check install --require-hashes --requirement requirements-image.txt
+	@IMAGE_ARGS='$(ARGS)' $(BIN)/pytest -p no:xdist tests/image/manifests.py tests/image/containers.py
 
 # dist/*.whl. Its times are that of the commit, so that the same commit has the same bytes.
 wheel: .venv/run
@@ -102,6 +103,8 @@ lock: .venv/test
 		--extra build --output-file requirements.txt pyproject.toml
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 		--extra build --extra otel --extra test --constraint requirements.txt --output-file requirements-test.txt pyproject.toml
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+		--extra build --extra image --constraint requirements-test.txt --output-file requirements-image.txt pyproject.toml
 
 clean:
 	rm -rf .venv site .mypy_cache .pytest_cache .ruff_cache .hypothesis dist

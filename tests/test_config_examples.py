@@ -4,14 +4,18 @@ import re
 import shutil
 import subprocess
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from configparser import RawConfigParser
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml  # type: ignore[import-untyped]
+from click import Context
 from starlette.applications import Starlette
 
 from docs._settings_file import EXAMPLES, FILE, TABLES, make_settings_file
+from receiver.cli import commands
 from receiver.processes.stopping import STOP_SECONDS
 from receiver.settings import Settings, load
 from receiver.settings.loading import NEVER_IN_FILE
@@ -140,6 +144,90 @@ def test_the_unit_trusts_the_address_of_nginx_and_listens_where_nginx_calls() ->
     settings = settings_of("receiver.service")
     assert [str(network) for network in settings.trusted_proxies] == ["10.0.0.10/32"]
     assert re.findall(r"server 10\.0\.0\.\d+:(\d+) ", EXAMPLE.read_text(encoding="utf-8")) == [str(settings.port)] * 3
+
+
+# Containers
+
+
+COMPOSE = ("compose.yaml", "compose.postgresql.yaml")
+SECRETS = {"RECEIVER_SHIP24_TOKENS": "a-token-of-these-tests"}
+
+
+def read_services(name: str) -> dict[str, Any]:
+    services = yaml.safe_load((ROOT / "config" / name).read_text(encoding="utf-8"))["services"]
+    assert isinstance(services, dict)
+    return services
+
+
+def ours(name: str) -> dict[str, Any]:
+    """Return the services of a compose file that run our image."""
+    return {key: service for key, service in read_services(name).items() if "RECEIVER_IMAGE" in service["image"]}
+
+
+def read_variables(environment: Mapping[str, str]) -> Settings:
+    """Read variables of a container as the service does; what is a secret there gets a value."""
+    filled = {name: re.sub(r"\$(\{[^}]*\}|\([^)]*\))", "a-password", str(value)) for name, value in environment.items()}
+    return load(SECRETS | filled, Path("/nonexistent"))
+
+
+@each_row("name", COMPOSE)
+def test_a_container_of_a_compose_file_is_confined_and_has_time_to_stop(name: str) -> None:
+    for service in ours(name).values():
+        assert (service["read_only"], service["cap_drop"], service["security_opt"]) == (True, ["ALL"], ["no-new-privileges"])
+        sources = [volume.partition(":")[0] for volume in service["volumes"]]
+        assert [path for path in sources if path.startswith(".") and not (ROOT / "config" / path).is_file()] == []
+        settings = read_variables(service["environment"])
+        assert settings.trusted_proxies
+    lasting = [service for service in ours(name).values() if service.get("command") != "migrate"]
+    assert lasting
+    for service in lasting:
+        assert service["restart"] == "unless-stopped"
+        assert int(service["stop_grace_period"].removesuffix("s")) > STOP_SECONDS
+        assert service["depends_on"]["migrate"] == {"condition": "service_completed_successfully"}
+        assert (service.get("command") == "relay") == (service.get("healthcheck") == {"disable": True})
+
+
+def test_the_proxy_of_the_compose_file_knows_the_receivers_and_is_trusted_by_them(tmp_path: Path) -> None:
+    services = read_services("compose.postgresql.yaml")
+    addresses = [services[name]["networks"]["front"]["ipv4_address"] for name in ("receiver-1", "receiver-2", "proxy")]
+    assert services["receiver-1"]["environment"]["RECEIVER_TRUSTED_PROXIES"] == addresses[2]
+    shell, option, script = services["proxy"]["command"]
+    made = tmp_path / "receiver.conf"
+    script = script.partition("&&")[0]
+    for path, here in (("/config/nginx.conf", EXAMPLE), ("/etc/nginx/conf.d/default.conf", made)):
+        script = script.replace(path, str(here))
+    subprocess.run([shell, option, script], check=True)
+    text = made.read_text(encoding="utf-8")
+    assert re.findall(r"^ *server (\S+):8080 ", text, re.MULTILINE) == addresses[:2]
+    assert re.findall(r"allow (\S+);", text) == ["172.30.81.1"]
+    assert "10.0.0." not in re.sub("#.*", "", text)
+
+
+def read_pods() -> dict[str, Any]:
+    """Return the pods of the manifests for Kubernetes, by the name of what makes them."""
+    manifests = yaml.safe_load_all((ROOT / "config/kubernetes.yaml").read_text(encoding="utf-8"))
+    return {found["metadata"]["name"]: found["spec"]["template"]["spec"] for found in manifests if "template" in found["spec"]}
+
+
+def test_a_pod_is_confined_and_has_time_to_stop() -> None:
+    for name, pod in read_pods().items():
+        assert (pod["enableServiceLinks"], pod["securityContext"]["runAsNonRoot"]) == (False, True)
+        for container in [*pod["containers"], *pod.get("initContainers", [])]:
+            assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+            if name != "receiver-database":
+                assert container["securityContext"]["readOnlyRootFilesystem"]
+                assert container["args"][0] in commands.list_commands(Context(commands))
+                variables = {each["name"]: each["value"] for each in container["env"] if "value" in each}
+                assert read_variables(variables).database_url.endswith("@receiver-database/receiver")
+        pauses = [each["lifecycle"]["preStop"]["sleep"]["seconds"] for each in pod["containers"] if "lifecycle" in each]
+        assert pod["terminationGracePeriodSeconds"] > sum(pauses) + STOP_SECONDS
+
+
+def test_probes_ask_for_what_their_failure_does() -> None:
+    """A failing liveness probe ends the pod, which mends no database; a failing readiness probe sends requests elsewhere."""
+    (container,) = read_pods()["receiver"]["containers"]
+    paths = {kind: container[kind]["httpGet"]["path"] for kind in ("startupProbe", "livenessProbe", "readinessProbe")}
+    assert paths == {"startupProbe": "/healthz", "livenessProbe": "/healthz", "readinessProbe": "/readyz"}
 
 
 # All
