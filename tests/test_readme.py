@@ -13,7 +13,9 @@ from receiver.cli import commands
 from receiver.settings import Settings, load
 from tests.conftest import StartService
 from tests.harness.command import run_command
-from tests.harness.service import ROOT, Service, wait_until
+from tests.harness.rows import table_rows
+from tests.harness.service import ROOT, Service, environment, wait_until
+from tests.harness.storage import make_tables
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 TUTORIAL = ROOT / "docs/tutorial/first-delivery.md"
@@ -176,6 +178,23 @@ def test_the_field_paths_of_the_shiipp_guide_find_the_tracking_number(tmp_path: 
     line = next(text for text in texts("docs/guides/shiipp.md", "sh") if "--sample" in text)
     shown = run_command(*shlex.split(line)[1:], cwd=tmp_path, env={})
     assert (shown.returncode, "TN-FROM-PAGE" in shown.stdout) == (0, True)
+
+
+def test_the_way_from_the_logs_of_shiipp_to_an_import_is_as_the_page_says(tmp_path: Path) -> None:
+    page = "docs/guides/troubleshooting.md"
+    env = environment(f"sqlite:///{tmp_path}/receiver.db")
+    make_tables(env["RECEIVER_DATABASE_URL"])
+    for name, text in zip(("package.json", "status.json"), texts(page, "json"), strict=True):
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    lines = [line for text in texts(page, "sh") for line in text.splitlines() if "import" in line or "trackers show 1Z" in line]
+    shown = [run_command(*shlex.split(line)[1:], cwd=tmp_path, env=env) for line in lines]
+    assert [done.returncode for done in shown] == [0] * 6, [done.stderr for done in shown]
+    dry_package, dry_status, package, status, tracker, messages = (done.stdout for done in shown)
+    assert all("applied" in text for text in (dry_package, dry_status, package, status))
+    assert "1Z999AA10123456784" in tracker
+    assert messages.count("applied") == 2
+    (manifest,) = table_rows(env["RECEIVER_DATABASE_URL"], "events", "occurrence", status="shipped")
+    assert manifest["occurrence"].startswith("2026-01-31T14:03")
 
 
 def test_every_python_example_is_python() -> None:

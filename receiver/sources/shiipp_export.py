@@ -4,6 +4,7 @@ Source: docs.aeoral.com, "Packages": the columns begin `User Code`, `Package ID`
 are not published. They are found by the names that bodies have. A row has its manifest's number and status.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -19,6 +20,7 @@ from receiver.sources.shiipp import PACKAGE_FIELDS, identify_package, map_item
 MAX_EXPORT_BYTES = 64 * 2**20
 """The maximum size of an export. 100,000 packages with 20 columns take about half of that."""
 
+_LINE = re.compile(r"Line (\d+): ")  # begins an error that names its line
 _MAX_CHARACTERS = 10_000  # of a cell
 _STATUS = ("manifeststatus",)
 _SHORT_STATUS = ("status",)  # may be that of the package, so it has to be one of a manifest
@@ -100,7 +102,9 @@ class PackageExport:
                 except ValueError as error:
                     yield BadRow(row.line, str(error))
         except UnexpectedShape as error:
-            yield BadRow(line, f"{error.message.rstrip('.')}. The rows after line {line} were not read")
+            named = _LINE.match(error.message)
+            problem = error.message[named.end() :] if named else error.message
+            yield BadRow(int(named[1]) if named else line, f"{problem.rstrip('.')}. Nothing after it was read")
 
 
 def build_item(package: ExportedPackage, field_paths: FieldPaths, manifest_id: str | None, *, by_number: bool) -> BuiltItem:
