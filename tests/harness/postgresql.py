@@ -95,6 +95,10 @@ class Cluster:
         self.execute(f"ALTER SYSTEM SET {name} = '{value}'")
         self.execute("SELECT pg_reload_conf()")
 
+    def sorts_by_language(self) -> bool:
+        """Tell whether the server was built with ICU, as those of distributions are."""
+        return self.execute("SELECT count(*) FROM pg_collation WHERE collname = 'en-x-icu'") != "0"
+
     def create_database(self, name: str, icu_locale: str | None = None) -> str:
         """Make an empty database and return its URL. It sorts text by code points, or as people of `icu_locale` do."""
         sorting = f" TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE '{icu_locale}'" if icu_locale else ""
