@@ -18,7 +18,7 @@ from tests.bench.load import LEAD_SECONDS, Paced
 from tests.bench.report import make_table
 
 RATE = 100.0
-_MESSAGES = 1_500_000  # 2 GB
+_MESSAGES = 850_000  # 2 GB
 _ROUNDS = 3
 _BACKUP_SECONDS = 1800
 _MOST_TIMES = 2.0
