@@ -13,7 +13,7 @@ import orjson
 from receiver.cli._errors import complain, printable
 from receiver.cli._import import OpenImport
 from receiver.cli._output import show_heading, show_json, show_pairs
-from receiver.cli._remote import post, read_here
+from receiver.cli._remote import post, post_again, read_here
 from receiver.domain.labels import count
 from receiver.domain.reconciliation import ReconcileReport, TrackerCount
 from receiver.domain.rows import ReconciliationRow
@@ -86,15 +86,14 @@ def watch_there(
 ) -> Run:
     """Let the service that holds the database do it, and show the progress."""
 
-    def ask(fields: dict[str, Any]) -> Run:
-        answer = post(settings, path, fields, taken, _BEGIN_SECONDS)
+    def read(answer: dict[str, Any]) -> Run:
         report = ReconcileReport.from_json(answer["report"])
         return Run(answer["id"], report, answer["ended_at"] is not None, answer["problem"], answer["goes_on"])
 
-    run = ask(body)
+    run = read(post(settings, path, body, taken, _BEGIN_SECONDS))
     while run.goes_on:
         sleep(_POLL_SECONDS)
-        run = ask({"run": run.id, "cancel": interrupted()})
+        run = read(post_again(settings, path, {"run": run.id, "cancel": interrupted()}))
         show(run)
     return run
 

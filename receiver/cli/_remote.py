@@ -151,6 +151,11 @@ def post(settings: Settings, path: str, arguments: dict[str, Any], taken: Writer
     return orjson.loads(body)
 
 
+def post_again(settings: Settings, path: str, arguments: dict[str, Any], seconds: float = 10.0) -> Any:
+    """Ask the service about work that it has begun. Return the JSON of its response."""
+    return post(settings, path, arguments, WriterTaken("The service that did this was stopped, or hangs."), seconds)
+
+
 def ask_readiness(settings: Settings, seconds: float) -> dict[str, Any] | None:
     """Return the readiness of the service on this machine, or None if no service answers."""
     try:

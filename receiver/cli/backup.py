@@ -11,7 +11,7 @@ import click
 from receiver import clock
 from receiver.cli._output import advancing, show_pairs, until_interrupted, zoned
 from receiver.cli._reading import reading
-from receiver.cli._remote import audit_entry, do_here, post, writing
+from receiver.cli._remote import audit_entry, do_here, post, post_again, writing
 from receiver.domain.backups import BackupProgress
 from receiver.errors import ConfigurationError, WriterTaken
 from receiver.maintenance.backup import Backup, begin_backup, finish_backup, prepare_backup
@@ -22,6 +22,7 @@ from receiver.writer.commands.backups import ReadBackupProgress
 from receiver.writer.executor import CommandExecutor
 
 _POLL_SECONDS = 0.1
+_PATH = "/ops/api/backup"
 
 Advance = Callable[[BackupProgress], None]
 
@@ -102,9 +103,9 @@ def _copy_there(
     settings: Settings, made: Backup, show: Advance, interrupted: Callable[[], bool], taken: WriterTaken
 ) -> BackupProgress:
     def ask(body: dict[str, Any]) -> BackupProgress:
-        return BackupProgress(**post(settings, "/ops/api/backup", body, taken))
+        return BackupProgress(**post_again(settings, _PATH, body))
 
-    progress = ask({"file": str(made.partial), "proof": made.proof})
+    progress = BackupProgress(**post(settings, _PATH, {"file": str(made.partial), "proof": made.proof}, taken))
     while progress.rows is None:
         if interrupted():
             ask({"run": progress.run, "cancel": True})

@@ -397,3 +397,13 @@ def test_a_run_of_the_service_that_stops_early_is_one_line(service: StartService
     assert done.returncode == 1
     assert [line for line in done.stderr.splitlines() if not line.startswith("receiver: Ship24 answered 401")] == []
     assert "The same command continues after 0 trackers." in done.stderr
+
+
+def test_a_service_that_is_killed_meanwhile_is_one_line(service: StartService, url: str, vendor: FakeShip24) -> None:
+    deliver(url, vendor.add("whole").send(travel("whole")[0], "success"))
+    running = service(url, ops_tokens=OPS, ship24_api_key=KEY, ship24_api_url=vendor.url)
+    vendor.before_reply = lambda _call: running.kill()
+    done = run_command("reconcile", "ship24", "--all", cwd=running.directory, env=running.env)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("receiver: The service that did this was stopped, or hangs.")
