@@ -22,6 +22,7 @@ _MESSAGES = 850_000  # 2 GB
 _ROUNDS = 3
 _BACKUP_SECONDS = 1800
 _MOST_TIMES = 2.0
+_MAX_WAL_MIB = 64.0  # as at any other time: at this size the writing process empties it before it goes on
 _WATCH_SECONDS = 0.05
 _MIB = 2**20
 
@@ -116,5 +117,4 @@ def make_backup_table(rounds: Sequence[BackupRound]) -> Table:
 def make_goals(rounds: Sequence[BackupRound]) -> Iterator[Goal]:
     """Give the goals: the median of the rounds, because other things run on the machine."""
     yield Goal("p99 beside a backup, times that without", median(one.times for one in rounds), _MOST_TIMES, 1)
-    most = max(one.usual_wal_bytes for one in rounds) / _MIB
-    yield Goal("largest WAL beside a backup, MiB", max(one.wal_bytes for one in rounds) / _MIB, 2 * most, 1)
+    yield Goal("largest WAL beside a backup, MiB", max(one.wal_bytes for one in rounds) / _MIB, _MAX_WAL_MIB, 1)
