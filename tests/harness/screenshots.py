@@ -8,7 +8,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from playwright.sync_api import Browser
@@ -84,7 +84,7 @@ def showing() -> Iterator[Service]:
 def _send_changes(service: Service) -> None:
     """Send messages whose changes one target takes and the other does not."""
     for number in range(3):
-        event = ship24.event(f"new-{number}", "2025-03-01T10:00:00")
+        event = ship24.event(f"new-{number}", f"{datetime.now(UTC) - timedelta(minutes=30 + number):%Y-%m-%dT%H:%M:%SZ}")
         assert service.post(ship24.body(ship24.item(tracker_id=f"new-{number}", events=[event]))).status == 200
     wait_until(lambda: len(service.table("delivered_changes", target="shop")) == 3, "the shop has its changes")
     wait_until(lambda: all(row["error"] for row in service.table("dispatches", target="warehouse")), "the warehouse refuses them")
