@@ -59,6 +59,7 @@ class Renderer:
             finalize=self._finalize,
             trim_blocks=True,
             lstrip_blocks=True,
+            auto_reload=False,  # templates of another version, installed while this one runs, may want other values
         )
         self._environment.filters |= {
             "short": formatting.shorten,

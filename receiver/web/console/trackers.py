@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import orjson
+from starlette.responses import Response
 
 from receiver.domain.replays import warn_of_future
 from receiver.errors import NotFound
@@ -23,6 +24,7 @@ from receiver.web.console import links
 from receiver.web.console.json_tree import make_tree
 from receiver.web.console.login import ConsoleRequest
 from receiver.web.console.pages import Page
+from receiver.web.console.rendering import redirect
 from receiver.web.console.timeline import make_timeline
 
 MILESTONES = (
@@ -42,10 +44,13 @@ class EventAhead(NamedTuple):
     delivery_id: str
 
 
-def list_trackers(database: Database, targets: Sequence[ConfiguredTarget], page_request: ConsoleRequest) -> Page:
-    """Show trackers, last updated first, or those that match the search."""
+def list_trackers(database: Database, targets: Sequence[ConfiguredTarget], page_request: ConsoleRequest) -> Page | Response:
+    """Show trackers, last updated first, or those that match the search. A list with an order of its own has no other one."""
     query = read_query(TrackersQuery, page_request.query, page_request.zone.info)
-    read = partial(queries.list_trackers, database, query.to_filter(page_request.now))
+    wanted = query.to_filter(page_request.now)
+    if wanted.has_own_order() and "sort" in dict(page_request.query):
+        return redirect(links.to_list("/ops/trackers", page_request.query, sort=None))
+    read = partial(queries.list_trackers, database, wanted)
     page = read(query.limit, query.cursor)
     total = queries.count_items(read, page) if query.cursor is None else None
     values = {
@@ -55,6 +60,7 @@ def list_trackers(database: Database, targets: Sequence[ConfiguredTarget], page_
         "filters": dict(page_request.query),
         "sources": NAMES,
         "milestones": MILESTONES,
+        "has_own_order": wanted.has_own_order(),
         "target_names": queries.list_target_names(database, target_names(targets)),
     }
     return Page("trackers.html", "trackers", values)

@@ -2,13 +2,9 @@
 
 import re
 
-import pytest
-
 from receiver.web.api.parameters import ChangesQuery, DeliveriesQuery, MessagesQuery, PageQuery, QuarantineQuery, TrackersQuery
-from tests.conftest import StartService
 from tests.harness.console_client import ConsoleClient
 
-OPS = "the-ops-token-of-these-tests"
 LISTS: dict[str, type[PageQuery]] = {
     "trackers": TrackersQuery,
     "deliveries": DeliveriesQuery,
@@ -16,13 +12,6 @@ LISTS: dict[str, type[PageQuery]] = {
     "quarantine?delivery_id=x": QuarantineQuery,
     "changes": ChangesQuery,
 }
-
-
-@pytest.fixture
-def anna(shared_service: StartService) -> ConsoleClient:
-    client = ConsoleClient(shared_service(ops_tokens=OPS))
-    assert client.sign_in(OPS).status == 303
-    return client
 
 
 def test_each_filter_of_a_list_has_a_field(anna: ConsoleClient) -> None:
@@ -38,3 +27,10 @@ def test_a_target_that_is_no_longer_known_stays_chosen(anna: ConsoleClient) -> N
     """Otherwise the next search would leave this filter out without a word."""
     for page in ("trackers?not_delivered_to=gone", "changes?target=gone"):
         assert '<option value="gone" selected>gone</option>' in anna.get(f"/ops/{page}").body.decode(), page
+
+
+def test_a_search_leaves_an_order_that_it_cannot_have(anna: ConsoleClient) -> None:
+    """The form sends both, and the API refuses them."""
+    reply = anna.get("/ops/trackers?q=x&sort=oldest&source=ship24")
+    assert (reply.status, reply.headers["location"]) == (303, "/ops/trackers?q=x&source=ship24")
+    assert 'name="sort"' not in anna.get("/ops/trackers?q=x&source=ship24").body.decode()
