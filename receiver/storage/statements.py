@@ -1,4 +1,4 @@
-"""SQLAlchemy statements for many rows at once, compiled once.
+"""SQLAlchemy statements for many rows at once, compiled once, when first used.
 
 Where the database supports arrays, each column is one array parameter, and one statement text serves any number of rows.
 Elsewhere a statement is compiled for one row, and its text for N rows repeats the group after VALUES. Each N up to 32 has its
@@ -6,6 +6,7 @@ own text, which the driver prepares once and caches.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from itertools import chain
 from typing import Any, Generic, Literal, NamedTuple, TypeAlias, TypeVar
 
@@ -138,8 +139,13 @@ class _Statement:
 
     def __init__(self, database: Database, statement: ClauseElement) -> None:
         self._arrays = database.takes_arrays
-        self._text = str(statement.compile(dialect=database.dialect))
+        self._dialect = database.dialect
+        self._statement = statement
         self._repeated: dict[int, str] = {}
+
+    @cached_property
+    def _text(self) -> str:
+        return str(self._statement.compile(dialect=self._dialect))
 
     def execute(self, connection: Connection, rows: Sequence[tuple[Any, ...]]) -> Iterator[Any]:
         if self._arrays:

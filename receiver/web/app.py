@@ -258,7 +258,7 @@ def _make_operator_routes(
     tests = notifier.test, test_target
     commands = CommandContext(do, read, database, core.target_names(), core.windows, *cases, *tests)
     reads = ReadContext(database, sources, core.targets, settings.active_sources())
-    api = ApiRoutes(operators, reader, reads, commands, describe(sources, CUSTOMERS_PATH))
+    api = ApiRoutes(operators, reader, reads, commands, partial(describe, sources, CUSTOMERS_PATH))
     console = make_console(
         settings,
         database,

@@ -271,7 +271,7 @@ def test_what_a_replay_changed_is_written_out_beside_the_event_loop() -> None:
     page = Pages(threads, threads, threads).take(partial(replay_delivery, threads))
     asyncio.run(page(Request(scope, partial(_give, b"command=replay"))))
     context = CommandContext(*(threads for _ in CommandContext._fields))
-    (route,) = [route for route in ApiRoutes(threads, threads, threads, context, {}).routes() if route.path.endswith("/replay")]
+    (route,) = [route for route in ApiRoutes(threads, threads, threads, context, dict).routes() if route.path.endswith("/replay")]
     asyncio.run(route.endpoint(Request(scope, partial(_give, b"{}"))))
     assert len(threads.used_in) == 2
     assert get_ident() not in threads.used_in

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from functools import cache
 from typing import Any
 
 import orjson
@@ -26,7 +27,7 @@ _Answer = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
 class ApiRoutes:
-    """All endpoints under `/ops/api`. `description` is the OpenAPI document."""
+    """All endpoints under `/ops/api`. `describe` makes the OpenAPI document, once, when somebody asks for it: it takes long."""
 
     def __init__(
         self,
@@ -34,13 +35,13 @@ class ApiRoutes:
         reader: Reader,
         reads: ReadContext,
         commands: CommandContext,
-        description: dict[str, Any],
+        describe: Callable[[], dict[str, Any]],
     ) -> None:
         self._operators = operators
         self._reader = reader
         self._reads = reads
         self._commands = commands
-        self._description = orjson.dumps(description)
+        self._description = cache(lambda: orjson.dumps(describe()))
 
     def routes(self) -> list[Route]:
         """Return the routes of both tables and of the OpenAPI document."""
@@ -77,7 +78,7 @@ class ApiRoutes:
     async def _describe(self, request: Request) -> Response:
         self._operators.identify(request)
         read_query(EmptyQuery, request.query_params.multi_items())
-        return _respond(self._description)
+        return _respond(await asyncio.to_thread(self._description))
 
 
 def _path_of(request: Request) -> PathValues:
