@@ -60,7 +60,7 @@ image:
 
 test-image: .venv/test requirements-image.txt
 	@$(BIN)/pip --quiet --disable-pip-version-check install --require-hashes --requirement requirements-image.txt
-	@IMAGE_ARGS='$(ARGS)' $(BIN)/pytest -p no:xdist tests/image/manifests.py tests/image/containers.py
+	@IMAGE_ARGS='$(ARGS)' $(BIN)/pytest -p no:xdist tests/image/manifests.py tests/image/containers.py tests/image/composed.py
 
 # dist/*.whl. Its times are that of the commit, so that the same commit has the same bytes.
 wheel: .venv/run

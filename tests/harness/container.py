@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import cache
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from time import monotonic
 from typing import Any, NamedTuple
@@ -65,19 +65,52 @@ class Stopped(NamedTuple):
     seconds: float
 
 
-class Container:
+class PublishedPort:
+    """The port of a receiver on this machine."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+
+    def connect(self) -> HTTPConnection:
+        """Return a connection to the port."""
+        return HTTPConnection("127.0.0.1", self.port, timeout=DEADLINE_SECONDS)
+
+    def get(self, path: str, token: str | None = None) -> Reply:
+        return self.call("GET", path, None, token)
+
+    def call(self, method: str, path: str, body: bytes | None, token: str | None) -> Reply:
+        """Send one request on a new connection."""
+        connection = self.connect()
+        try:
+            send(connection, method, path, body, bearer(token))
+            return receive(connection)
+        finally:
+            connection.close()
+
+    def is_ready(self) -> bool:
+        with suppress(OSError, HTTPException):
+            return self.get("/readyz").status == 200
+        return False
+
+
+class Container(PublishedPort):
     """A container of the image that serves. `start` may follow on `stop`; a volume keeps its data."""
 
     def __init__(self, image: str, name: str, options: Sequence[str]) -> None:
-        self.port = free_port()
+        super().__init__(free_port())
         self.name = name
         self._image = image
         self._options = (*options, "--env", f"RECEIVER_PORT={self.port}", "--env", "RECEIVER_HOST=127.0.0.1")
 
     def start(self) -> None:
-        """Run it in the background, and wait until it is healthy."""
+        """Run it in the background, and wait until it is ready."""
         engine("run", "--detach", "--name", self.name, *_surroundings(), *self._options, self._image)
-        wait_until(self._is_healthy, "the container is healthy")
+
+        def is_ready() -> bool:
+            assert inspect("container", self.name)["State"]["Running"], self.logs()
+            return self.is_ready()
+
+        wait_until(is_ready, "the container is ready")
 
     def stop(self, grace_seconds: int) -> Stopped:
         """Stop it as an orchestrator does: SIGTERM, and SIGKILL after the grace period."""
@@ -104,35 +137,24 @@ class Container:
         done = engine("logs", self.name)
         return done.stdout + done.stderr
 
-    def connect(self) -> HTTPConnection:
-        """Return a connection to its port."""
-        return HTTPConnection("127.0.0.1", self.port, timeout=DEADLINE_SECONDS)
-
-    def get(self, path: str, token: str | None = None) -> Reply:
-        return self.call("GET", path, None, token)
-
-    def call(self, method: str, path: str, body: bytes | None, token: str | None) -> Reply:
-        """Send one request on a new connection."""
-        connection = self.connect()
-        try:
-            send(connection, method, path, body, bearer(token))
-            return receive(connection)
-        finally:
-            connection.close()
-
-    def _is_healthy(self) -> bool:
-        assert inspect("container", self.name)["State"]["Running"], self.logs()
-        with suppress(OSError):
-            return self.get("/readyz").status == 200
-        return False
-
 
 def _surroundings() -> tuple[str, ...]:
     """Return options with which a container also runs inside a container: no network of its own, no limits above ours."""
+    return ("--network", "host", *(f"--ulimit={name}={limit}:{limit}" for name, limit in _find_limits().items()))
+
+
+def limit_podman(folder: Path) -> Path:
+    """Write a configuration of podman with limits below ours, for programs that call it; return its path."""
+    path = folder / "containers.conf"
+    limits = ", ".join(f'"{name}={limit}:{limit}"' for name, limit in _find_limits().items())
+    path.write_text(f"[containers]\ndefault_ulimits = [{limits}]\n", encoding="utf-8")
+    return path
+
+
+def _find_limits() -> dict[str, int]:
     limits = {"nofile": resource.RLIMIT_NOFILE, "nproc": resource.RLIMIT_NPROC}
     most = {name: resource.getrlimit(number)[1] for name, number in limits.items()}
-    given = {name: min(hard, _ENOUGH) if hard != resource.RLIM_INFINITY else _ENOUGH for name, hard in most.items()}
-    return ("--network", "host", *(f"--ulimit={name}={limit}:{limit}" for name, limit in given.items()))
+    return {name: min(hard, _ENOUGH) if hard != resource.RLIM_INFINITY else _ENOUGH for name, hard in most.items()}
 
 
 def write_secret(path: Path, text: str) -> str:
