@@ -102,7 +102,7 @@ def ship24(
 @click.option("--dry-run", is_flag=True, help="Only show what is missing.")
 @as_json
 def shiipp(*, files: tuple[Path, ...], dry_run: bool, as_json: bool) -> None:
-    """Compare with exports of Shiipp's packages, and bring in what is missing.
+    """Compare with exports of Shiipp, and bring in what is missing.
 
     Packages that never came are brought in. Manifests with another status than here are listed. Give all parts of an export at
     once. A row that cannot be read is reported by its line, and the others are compared.
