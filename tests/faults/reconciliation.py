@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import resource
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -102,8 +101,13 @@ def main(arguments: Iterable[str]) -> None:
     url, vendor_url, share = arguments
     began = monotonic()
     report = asyncio.run(_reconcile(url, vendor_url, float(share)))
-    peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    sys.stdout.write(json.dumps(Reconciled(report, monotonic() - began, peak_mib)._asdict()) + "\n")
+    sys.stdout.write(json.dumps(Reconciled(report, monotonic() - began, _read_peak_mib())._asdict()) + "\n")
+
+
+def _read_peak_mib() -> float:
+    """Return the most memory of this program. What `getrusage` says includes that of the process that it was forked from."""
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) / 1024
 
 
 async def _reconcile(url: str, vendor_url: str, share: float) -> dict[str, Any]:
