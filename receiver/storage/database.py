@@ -47,6 +47,7 @@ class Database:
         self.path = Path(self.url.database or "") if self.is_sqlite else None
         self.dialect: Dialect = sqlite.dialect(paramstyle="qmark") if self.is_sqlite else psycopg_dialect(paramstyle="format")  # type: ignore[no-untyped-call]
         self.takes_arrays = not self.is_sqlite
+        self.plans_by_statistics = not self.is_sqlite
         self.has_one_writer = self.is_sqlite
         self._file = None if self.path is None else DatabaseFile(self.path)
         self._writing: Engine | None = None

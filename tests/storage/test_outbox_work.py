@@ -14,7 +14,9 @@ from receiver.storage.statements import Insert
 from receiver.storage.tables.metadata import table_of
 from receiver.storage.tables.outbox import BLOCKED, DispatchTable
 from receiver.storage.transactions import Transactions
-from tests.harness.storage import make_tables
+from receiver.writer.commands.deliveries import Tidy
+from receiver.writer.executor import CommandExecutor
+from tests.harness.storage import change, make_tables
 
 WAITING = 20_000
 NOW = 1_740_823_200_000_000
@@ -76,6 +78,8 @@ def transactions(request: pytest.FixtureRequest, database_url: str) -> Iterator[
     insert = Insert(database, table_of(DispatchTable), DispatchRow)
     rows = [*request.param(), *(row(f"good{number}", 1, NOW - 5) for number in range(100))]
     running.run(lambda connection: insert.execute(connection, rows))
+    if database.plans_by_statistics:  # the server does it by itself, sooner or later, perhaps while the rows were not there yet
+        change(database_url, "ANALYZE dispatches")
     yield database, running
     running.close()
     database.close()
@@ -118,3 +122,30 @@ def test_a_claim_and_a_settlement_cost_the_same_whatever_waits(transactions: tup
     assert len(claimed) >= 32
     exchange(*(Outcome(*place) for place in claimed))
     assert running.run(lambda connection: connection.execute(query).all()) not in ([], claimed)
+
+
+def test_an_outbox_that_was_analyzed_while_empty_is_analyzed_again_once_much_waits(postgresql_url: str) -> None:
+    make_tables(postgresql_url)
+    database = Database(postgresql_url)
+    running = Transactions(database)
+    executor = CommandExecutor(database, running)
+    insert = Insert(database, table_of(DispatchTable), DispatchRow)
+
+    def fill(connection: Connection) -> None:
+        insert.execute(connection, [row(number, 1, NOW - 5) for number in range(WAITING)])
+        connection.execute(text("SELECT pg_stat_force_next_flush()"))
+
+    def claim(connection: Connection) -> int:
+        return counted(
+            database, connection, lambda: Outbox(database).exchange(connection, "shop", f"{next(marks)}", NOW, LEASED, 32)
+        )[1]
+
+    marks = count()
+    running.run(fill)
+    change(postgresql_url, "DELETE FROM dispatches", "ANALYZE dispatches")  # its pages stay
+    running.run(fill)
+    assert running.run(claim) > 10 * MAX_ROWS, "the server plans for an empty table"
+    executor.do(Tidy(executor.counts.take(), NOW))
+    assert running.run(claim) <= MAX_ROWS
+    running.close()
+    database.close()

@@ -11,6 +11,7 @@ from receiver.domain.rows import DeliveryRow
 from receiver.domain.storable import make_storable
 from receiver.errors import ReceiverError
 from receiver.storage.counters import Counts, trim_counts, write_counts
+from receiver.storage.outbox_statistics import analyze_outbox, has_outgrown_statistics
 from receiver.storage.retention import is_without_content
 from receiver.storage.sessions import trim_sessions
 from receiver.storage.tables.ledger import NOT_ACCEPTED, BodyTable, DeliveryTable
@@ -86,7 +87,7 @@ class CountUnrecorded(WriterCommand[None]):
 
 @dataclass(frozen=True, slots=True)
 class Tidy(TransactionCommand[None]):
-    """Write counts, remove old and surplus rows, and unblock changes without an earlier one."""
+    """Write counts, remove old and surplus rows, unblock changes without an earlier one, and keep the outbox fast."""
 
     counts: Counts
     now: int
@@ -97,6 +98,8 @@ class Tidy(TransactionCommand[None]):
         trim_sessions(connection, self.now)
         TrimRefused().write(executor, connection)
         executor.orphans.unblock(connection, self.now)
+        if executor.database.plans_by_statistics and has_outgrown_statistics(connection):
+            analyze_outbox(connection)
 
 
 @dataclass(frozen=True, slots=True)
