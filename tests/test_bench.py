@@ -5,6 +5,7 @@ import re
 from datetime import date
 from pathlib import Path
 
+from tests.bench import start_up, upgrade
 from tests.bench.figures import Goal, percentile, summarise
 from tests.bench.load import Load, read_paced
 from tests.bench.memory import read_rollup
@@ -118,4 +119,4 @@ def test_the_page_has_a_table_of_every_section_with_its_day() -> None:
     titles = re.findall(r"<!-- written: (.+) -->", text)
     assert len(re.findall(r"^measured on \d{4}-\d\d-\d\d\n```\n<!-- end -->$", text, re.MULTILINE)) == len(titles)
     sections = ["Full speed", "What a sync costs", "Steady rates", "Queries of operators, beside deliveries"]
-    assert titles == ["Faults", "Machine", *sections, "Cost of a million messages"]
+    assert titles == ["Faults", "Machine", *sections, "Cost of a million messages", start_up.TITLE, upgrade.TITLE]
