@@ -12,10 +12,11 @@ import orjson
 
 from receiver.cli._errors import complain, printable
 from receiver.cli._import import OpenImport
-from receiver.cli._output import show_heading, show_json, show_pairs
+from receiver.cli._output import brief, show_heading, show_json, show_pairs
 from receiver.cli._remote import post, post_again, read_here
-from receiver.domain.labels import count
-from receiver.domain.reconciliation import ReconcileReport, TrackerCount
+from receiver.clock import iso
+from receiver.domain.labels import count, label
+from receiver.domain.reconciliation import ReconcileReport, ReconcileRequest, TrackerCount
 from receiver.domain.rows import ReconciliationRow
 from receiver.errors import ReceiverError, UnexpectedShape, WriterTaken
 from receiver.maintenance.reconcile.runs import ReconcileRuns
@@ -161,3 +162,13 @@ def show_report(report: ReconcileReport, source: str, *, dry_run: bool) -> None:
 
 def _count(finding: TrackerCount) -> str | None:
     return f"{finding.number:,}" if finding.number else None
+
+
+def list_cells(row: ReconciliationRow) -> tuple[object, ...]:
+    """Return the cells of a reconciliation in a list."""
+    report = ReconcileReport.from_json(orjson.loads(row.report))
+    request = ReconcileRequest.from_json(orjson.loads(row.request))
+    state = "done" if row.ended_at is not None else "not complete"
+    found = f"{report.repaired.number:,}" + (" (dry run)" if request.dry_run else "")
+    began_at = brief(iso(row.began_at))
+    return began_at, label(row.source), row.actor, f"{report.examined:,}", found, f"{report.failed.number:,}", state, row.id

@@ -11,7 +11,7 @@ import orjson
 from receiver import clock
 from receiver.cli._import import OpenImport, open_import
 from receiver.cli._options import Text, TimeParam, as_json
-from receiver.cli._output import advancing, until_interrupted
+from receiver.cli._output import advancing, in_zone, show_json, show_table, until_interrupted
 from receiver.cli._reading import reading
 from receiver.cli._reconcile import (
     Interrupted,
@@ -21,12 +21,14 @@ from receiver.cli._reconcile import (
     encode_export,
     end,
     follow,
+    list_cells,
     make_runs,
     read_export,
+    show_report,
     watch_there,
 )
 from receiver.cli._remote import audit_entry, post
-from receiver.domain.reconciliation import ReconcileReport, ReconcileRequest
+from receiver.domain.reconciliation import MAX_RECONCILIATIONS, ReconcileReport, ReconcileRequest, describe_run
 from receiver.domain.workbooks import is_workbook
 from receiver.errors import ConfigurationError, UnexpectedShape, WriterTaken
 from receiver.logs import setup
@@ -139,6 +141,33 @@ async def _compare_here(
     runs = make_runs(settings, opened)
     row = await runs.begin_exports(exports, audit_entry, dry_run=dry_run)
     return await follow(row, lambda note: runs.run_exports(row, exports, audit_entry, interrupted, note), show)
+
+
+@reconcile.command("list")
+@as_json
+def list_runs(*, as_json: bool) -> None:
+    """List the last reconciliations, newest first."""
+    with reading() as database:
+        found = queries.list_reconciliations(database, MAX_RECONCILIATIONS)
+    if as_json:
+        show_json({"items": [describe_run(row) for row in found], "next": None})
+        return
+    columns = in_zone("begun"), "source", "by", "looked at", "found", "not read", "state", "ID"
+    show_table(columns, map(list_cells, found))
+
+
+@reconcile.command()
+@click.argument("run_id", metavar="ID", type=Text())
+@as_json
+def show(run_id: str, *, as_json: bool) -> None:
+    """Show all that a reconciliation found."""
+    with reading() as database:
+        row = queries.find_reconciliation(database, run_id)
+    shown = describe_run(row)
+    if as_json:
+        show_json(shown)
+        return
+    show_report(ReconcileReport.from_json(shown["report"]), row.source, dry_run=shown["request"]["dry_run"])
 
 
 def _check(request: ReconcileRequest, files: Sequence[Path]) -> None:

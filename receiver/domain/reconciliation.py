@@ -4,8 +4,16 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
+import orjson
+
+from receiver.clock import iso
+from receiver.domain.rows import ReconciliationRow
+
 MAX_EXAMPLES = 100
 """The number of trackers that a report names for each finding. The counts are whole."""
+
+MAX_RECONCILIATIONS = 200
+"""The maximum number of stored reconciliations; the oldest ones beyond it are removed."""
 
 OURS, VENDORS = "ours", "vendors"
 """The two parts of a reconciliation: the trackers that are stored here, then those that only the vendor knows."""
@@ -127,3 +135,14 @@ class ReconcileProgress(NamedTuple):
 
     position: Position
     report: ReconcileReport
+
+
+def describe_run(row: ReconciliationRow) -> dict[str, Any]:
+    """Return a reconciliation as the API shows it. Parts that an earlier version did not write have their defaults."""
+    times = {name: iso(getattr(row, name)) for name in ("began_at", "updated_at")}
+    texts = {
+        "request": ReconcileRequest.from_json(orjson.loads(row.request)).as_json(),
+        "position": orjson.loads(row.position),
+        "report": ReconcileReport.from_json(orjson.loads(row.report)).as_json(),
+    }
+    return {**row._asdict(), **times, **texts, "ended_at": None if row.ended_at is None else iso(row.ended_at)}

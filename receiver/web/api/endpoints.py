@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from receiver import clock
+from receiver.domain.reconciliation import MAX_RECONCILIATIONS, describe_run
 from receiver.monitoring import explain
 from receiver.monitoring.downtime import DEFAULT_SPAN, describe_downtime, read_downtimes
 from receiver.monitoring.overview import read_overview
@@ -13,6 +14,7 @@ from receiver.sources import NAMES, Source
 from receiver.storage import queries
 from receiver.storage.customers import list_customer_lists, require_customer_list, search_customers
 from receiver.storage.database import Database
+from receiver.storage.queries.reconciliation import list_reconciliations
 from receiver.web.api.parameters import (
     AlarmsQuery,
     ChangesQuery,
@@ -33,7 +35,7 @@ from receiver.web.api.parameters import (
 )
 from receiver.web.api.schemas.commands import CustomerItem, CustomerListItem
 from receiver.web.api.schemas.deliveries import DeliveryAnswer, DeliveryItem, QuarantineItem
-from receiver.web.api.schemas.recovery import DowntimeItem
+from receiver.web.api.schemas.recovery import DowntimeItem, ReconciliationItem
 from receiver.web.api.schemas.root import ItemList, Schema
 from receiver.web.api.schemas.search import SearchAnswer
 from receiver.web.api.schemas.service import AlarmItem, AuditItem, DeadItem, OverviewAnswer, StatisticsAnswer, TargetItem
@@ -121,6 +123,11 @@ def _list_downtimes(context: ReadContext, query: DowntimeQuery, _path: PathValue
     return {"items": [describe_downtime(downtime) for downtime in found], "next": None}
 
 
+def _list_reconciliations(context: ReadContext, _query: EmptyQuery, _path: PathValues) -> dict[str, Any]:
+    found = list_reconciliations(context.database, MAX_RECONCILIATIONS)
+    return {"items": [describe_run(row) for row in found], "next": None}
+
+
 def _list_targets(context: ReadContext, _query: EmptyQuery, _path: PathValues) -> dict[str, Any]:
     return {"items": describe_targets(context.database, context.targets), "next": None}
 
@@ -190,6 +197,13 @@ READ_ENDPOINTS = (
     ),
     ReadEndpoint(
         "/downtime", "When deliveries may have been lost, last first", DowntimeQuery, ItemList[DowntimeItem], _list_downtimes
+    ),
+    ReadEndpoint(
+        "/reconciliations",
+        "The last reconciliations, newest first",
+        EmptyQuery,
+        ItemList[ReconciliationItem],
+        _list_reconciliations,
     ),
     ReadEndpoint("/audit", "Changes by operators, newest first", PageQuery, ItemList[AuditItem], _list_audit),
 )

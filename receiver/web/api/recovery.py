@@ -7,9 +7,7 @@ from typing import Any
 import orjson
 from pydantic import Field, model_validator
 
-from receiver.clock import iso
-from receiver.domain.reconciliation import ReconcileRequest
-from receiver.domain.rows import ReconciliationRow
+from receiver.domain.reconciliation import ReconcileRequest, describe_run
 from receiver.errors import UnexpectedShape
 from receiver.sources.codings import inflate
 from receiver.sources.large_json import load_large
@@ -130,13 +128,6 @@ def _read_history_body(content: bytes) -> HistoryBody:
         return read_value(HistoryBody, load_large(content, _HISTORY_DEPTH))
     except orjson.JSONDecodeError:
         return read_body(HistoryBody, content)  # says what is wrong
-
-
-def describe_run(row: ReconciliationRow) -> dict[str, Any]:
-    """Return a reconciliation as the API shows it."""
-    times = {name: iso(getattr(row, name)) for name in ("began_at", "updated_at")}
-    texts = {name: orjson.loads(getattr(row, name)) for name in ("request", "position", "report")}
-    return {**row._asdict(), **times, **texts, "ended_at": None if row.ended_at is None else iso(row.ended_at)}
 
 
 RECOVERY_ENDPOINTS = (

@@ -4,14 +4,12 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, delete, func, select, update
 
+from receiver.domain.reconciliation import MAX_RECONCILIATIONS
 from receiver.domain.rows import ReconciliationRow
 from receiver.domain.storable import make_storable
 from receiver.storage.tables.metadata import table_of
 from receiver.storage.tables.recovery import LookupTable, ReconciliationTable
 from receiver.writer.executor import CommandExecutor, TransactionCommand
-
-MAX_RECONCILIATIONS = 200
-"""The maximum number of stored reconciliations; the oldest ones beyond it are removed."""
 
 
 @dataclass(frozen=True, slots=True)

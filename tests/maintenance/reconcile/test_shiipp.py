@@ -286,6 +286,18 @@ def test_the_command_takes_csv_and_xlsx_together_beside_the_service_and_without_
     assert [json.loads(each["request"])["files"] for each in kept] == [["a.csv", "b.xlsx"]] * 3
     assert all(each["source"] == "shiipp" and each["ended_at"] for each in kept)
     running.start()
+    listed = json.loads(reconcile_command(running, "list", "--json"))["items"]
+    assert [each["request"]["files"] for each in listed] == [["a.csv", "b.xlsx"]] * 3
+    assert running.get("/ops/api/reconciliations", OPS).json()["items"] == listed
+    assert "Shiipp" in reconcile_command(running, "list")
+    assert "b.xlsx, line 3: column Tracking Number: a formula" in reconcile_command(running, "show", listed[0]["id"])
+    assert json.loads(reconcile_command(running, "show", listed[0]["id"], "--json")) == listed[0]
+
+
+def reconcile_command(running: Service, *arguments: str) -> str:
+    done = run_command("reconcile", *arguments, cwd=running.directory, env=running.env)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
 
 
 def test_an_unreadable_file_is_one_line(running: Service) -> None:
