@@ -1,5 +1,6 @@
 """Fixtures for all tests: a database of each kind, and services that end with their test."""
 
+import gc
 import os
 import shutil
 import signal
@@ -58,6 +59,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     shared = [name for name, number in Counter(item.nodeid for item in items).items() if number > 1]
     if shared:
         raise pytest.UsageError(f"Several tests have the same id, so only one of each would run: {', '.join(shared)}.")
+
+
+def pytest_collection_finish() -> None:
+    """Let the garbage collector leave out what was imported and collected: it took a quarter of the tests' time."""
+    gc.collect()
+    gc.freeze()
 
 
 def lacking(reason: str) -> NoReturn:
