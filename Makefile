@@ -69,12 +69,13 @@ wheel: .venv/run
 	@SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct 2>/dev/null || echo 1600000000) $(BIN)/python -m flit_core.wheel --outdir dist >/dev/null
 	@chmod 644 dist/*.whl && ls dist/*.whl
 
-# dist/sbom.cdx.json: the locked dependencies with their hashes, as CycloneDX.
+# dist/sbom.cdx.json: the locked dependencies with their hashes, as CycloneDX. Its program reads no version from our code.
 sbom: .venv/test
 	@mkdir -p dist
+	@sed "s/^dynamic = .*/version = \"$$($(BIN)/python -c 'import receiver; print(receiver.__version__)')\"/" pyproject.toml >dist/pyproject.toml
 	@PYTHONWARNINGS=ignore $(BIN)/uv tool run --quiet --from cyclonedx-bom==7.5.0 cyclonedx-py requirements requirements.txt \
-		--pyproject pyproject.toml --mc-type application --output-reproducible --output-format JSON --output-file dist/sbom.cdx.json
-	@ls dist/sbom.cdx.json
+		--pyproject dist/pyproject.toml --mc-type application --output-reproducible --output-format JSON --output-file dist/sbom.cdx.json
+	@rm dist/pyproject.toml && ls dist/sbom.cdx.json
 
 # A tag is v and the version; the changelog and, after the first version, the upgrade guide have a section of it.
 check-tag: .venv/run
