@@ -121,6 +121,12 @@ def postgresql_url(cluster: Cluster, front: str) -> Iterator[str]:
     take_back(cluster, name)
 
 
+@pytest.fixture
+def direct_url(cluster: Cluster, postgresql_url: str) -> str:
+    """The database of `postgresql_url` at its server, for what needs a session of its own: `LISTEN`, prepared statements."""
+    return f"postgresql://postgres@{cluster.host}:{cluster.port}/{postgresql_url.rpartition('/')[2]}"
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest) -> str:
     """An empty database of each kind in turn."""

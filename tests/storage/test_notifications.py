@@ -156,9 +156,9 @@ def wakes(url: str, work: Callable[[], object]) -> bool:
 
 
 def test_a_relay_elsewhere_is_woken_by_a_delivery_a_retry_and_a_resume(
-    running: Service, postgresql_url: str, tmp_path: Path
+    running: Service, postgresql_url: str, direct_url: str, tmp_path: Path
 ) -> None:
-    assert wakes(postgresql_url, lambda: running.post(ship24.single()))
+    assert wakes(direct_url, lambda: running.post(ship24.single()))
     change(postgresql_url, DEAD, "DELETE FROM dispatches")
     target = str(running.value("dead_changes", "target"))
 
@@ -166,18 +166,13 @@ def test_a_relay_elsewhere_is_woken_by_a_delivery_a_retry_and_a_resume(
         done = run_process("targets", *words, cwd=tmp_path, env=running.env)
         assert done.returncode == 0, done.stderr
 
-    assert wakes(postgresql_url, lambda: command("retry", target))
+    assert wakes(direct_url, lambda: command("retry", target))
     add_row(postgresql_url, "stopped_targets", target=target, stopped_at=5, reason="gone")
-    assert wakes(postgresql_url, lambda: command("resume", target))
+    assert wakes(direct_url, lambda: command("resume", target))
 
 
-def test_the_channel_is_the_one_that_the_version_before_listens_to(postgresql_url: str) -> None:
-    with (
-        opened(postgresql_url) as store,
-        psycopg.connect(
-            store.database.url.render_as_string(hide_password=False).replace("+psycopg", ""), autocommit=True
-        ) as listener,
-    ):
+def test_the_channel_is_the_one_that_the_version_before_listens_to(postgresql_url: str, direct_url: str) -> None:
+    with opened(postgresql_url) as store, psycopg.connect(direct_url, autocommit=True) as listener:
         listener.execute("LISTEN receiver_changes")
         store.keep(ship24.single())
         store.transactions.wake_relays()

@@ -80,8 +80,8 @@ def test_what_the_writer_rests_on_is_set_in_each_transaction_and_in_no_other(clu
     database.close()
 
 
-def test_statements_are_prepared_where_the_session_is_our_own_and_only_there(postgresql_url: str, pooled_url: str) -> None:
-    for url, expected in ((postgresql_url, True), (pooled_url, False)):
+def test_statements_are_prepared_where_the_session_is_our_own_and_only_there(direct_url: str, pooled_url: str) -> None:
+    for url, expected in ((direct_url, True), (pooled_url, False)):
         make_tables(url)
         with opened(url) as store:
             for number in range(8):
