@@ -35,7 +35,7 @@ def test_a_pasted_body_is_imported_after_its_results_were_shown(running: Service
     assert f'href="/ops/deliveries/{row["id"]}"' in done
     assert "Updated trackers" in done
     page = anna.get(f"/ops/deliveries/{row['id']}").body.decode()
-    assert "first sent at 2026-01-31T14:03:00.000Z" in page
+    assert "first sent at 2026-01-31 14:03:00 UTC" in page
     for path in ("/ops/deliveries?origin=import", "/ops/messages"):
         assert ">Import<" in anna.get(path).body.decode()
 
