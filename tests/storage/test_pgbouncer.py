@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
+from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 from sqlalchemy import Connection, text
@@ -12,8 +14,10 @@ from receiver.storage.database import Database
 from receiver.storage.transactions import Transactions
 from tests.conftest import StartService, lacking
 from tests.harness import ship24
+from tests.harness.command import run_command, run_process
 from tests.harness.pgbouncer import find_pgbouncer, pooling
 from tests.harness.postgresql import Cluster
+from tests.harness.service import environment
 from tests.harness.storage import make_tables
 from tests.harness.store import opened, outcomes
 
@@ -105,3 +109,25 @@ def test_who_waits_for_changes_behind_a_pooler_gets_one_sign_and_polls(pooled_ur
         return ["second" for _ in done]
 
     assert asyncio.run(listen()) == []
+
+
+def test_of_several_that_migrate_at_once_one_does_and_the_others_wait_for_it(
+    cluster: Cluster, pooled_url: str, tmp_path: Path
+) -> None:
+    def migrate(_: int) -> CompletedProcess[str]:
+        return run_process("migrate", cwd=tmp_path, env=environment(pooled_url))
+
+    with ThreadPoolExecutor(3) as threads:
+        done = list(threads.map(migrate, range(3)))
+    assert {(one.returncode, one.stdout) for one in done} == {(0, done[0].stdout)}, done
+    locks = cluster.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'")
+    assert locks == "0", "no session keeps a lock that the next one would have"
+
+
+def test_a_long_read_has_its_cursor_in_one_transaction(service: StartService, pooled_url: str, sqlite_url: str) -> None:
+    running = service(pooled_url)
+    for number in range(20):
+        assert running.post(ship24.single(f"m-{number}")).status == 200
+    assert running.stop() == 0
+    done = run_command("rebuild", "--into", sqlite_url, cwd=running.directory, env=running.env)
+    assert done.stdout.rstrip().endswith("has the same content."), done.stdout + done.stderr
