@@ -19,6 +19,7 @@ from receiver.storage.tables.recovery import ReconciliationTable
 
 _SOURCE = "ship24"
 _SILENT_MICROS = 90 * 24 * 3600 * 1_000_000  # the vendor stops tracking a parcel long before
+_LATE_MICROS = 24 * 3600 * 1_000_000  # messages come in any order: one may be late when the parcel has arrived
 _MAX_QUARANTINED = 1000  # of one tracker
 _ERASED = "forget"  # the action in the audit log
 
@@ -116,7 +117,9 @@ def _conditions(since: int | None) -> list[ColumnElement[bool]]:
     found = [trackers.c.source == _SOURCE, trackers.c.test_run.is_(None)]
     if since is not None:
         goes_on = or_(trackers.c.status_milestone.is_(None), trackers.c.status_milestone.not_in(FINAL_MILESTONES))
-        found.append(or_(trackers.c.moved_at >= since, and_(goes_on, trackers.c.moved_at >= since - _SILENT_MICROS)))
+        found.append(
+            or_(trackers.c.moved_at >= since - _LATE_MICROS, and_(goes_on, trackers.c.moved_at >= since - _SILENT_MICROS))
+        )
     return found
 
 

@@ -183,6 +183,15 @@ def test_a_window_leaves_out_what_ended_before_it(url: str, vendor: FakeShip24) 
     assert numbers(report, "examined", "repaired") == [2, 1]
 
 
+def test_an_earlier_event_of_a_parcel_that_had_just_arrived_is_found_too(url: str, vendor: FakeShip24) -> None:
+    tracker = vendor.add("arrived")
+    delivered = item("d", "arrived", [event("d", "2025-06-01T10:00:00", statusMilestone="delivered")])
+    deliver(url, tracker.send(delivered))
+    tracker.send(item("late", "arrived", [event("late", "2025-06-01T09:00:00")]))
+    report = run(url, vendor, "--since", "2025-06-02T00:00:00Z", "--until", "2025-06-03T00:00:00Z")
+    assert numbers(report, "examined", "repaired") == [1, 1]
+
+
 def test_an_erased_tracker_stays_erased(url: str, vendor: FakeShip24, tmp_path: Path) -> None:
     tracker = vendor.add("person")
     first, _lost = (tracker.send(message) for message in travel("person", 2))
