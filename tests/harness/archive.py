@@ -9,6 +9,7 @@ from sqlalchemy import Table, insert
 
 from receiver.storage.database import Database
 from receiver.storage.queries import ResultPage
+from receiver.storage.tables.metadata import METADATA
 from tests.harness.storage import make_tables
 from tests.harness.store import Store
 
@@ -37,8 +38,13 @@ class Archive:
         self.database.close()
 
     def clear(self) -> None:
-        """Remove all rows, on the open connection: a new one costs more than the statements."""
-        self.store.clear()
+        """Remove all rows, on the inbox's connection if it is open: a new one costs more than the statements."""
+        if "store" in self.__dict__:
+            self.store.clear()
+            return
+        with self.database.connect_writer() as connection, connection.begin():
+            for table in METADATA.tables.values():
+                connection.execute(table.delete())
 
     def add(self, table: Table, rows: Iterable[dict[str, Any]]) -> None:
         """Add rows; columns that are not given are NULL, or empty where they cannot be."""
