@@ -275,7 +275,7 @@ def by_the_same_name_without_its_lock(file: Path) -> Path:
 
 
 @pytest.mark.parametrize("reach", [by_hard_link, by_symbolic_link, by_the_same_name_without_its_lock], ids=lambda f: f.__name__)
-@pytest.mark.parametrize("command", ["serve", "migrate", "prune", "setup-window ship24 --minutes 5"])
+@pytest.mark.parametrize("command", ["serve", "prune", "setup-window ship24 --minutes 5"])
 def test_a_second_writer_is_refused_whatever_path_it_uses(
     running: Service, data: Path, reach: Callable[[Path], Path], command: str
 ) -> None:
