@@ -392,7 +392,7 @@ def test_every_sync_is_on_record_with_its_count_and_time(running: Service) -> No
     assert before.replace(microsecond=0) <= times[-1] <= times[0] <= datetime.now(UTC)
     assert told["list"]["customers"] == 1500
     text = " ".join(run(running, "list", "--last-sync").split())
-    assert re.search(r"last sync\W+1500 customers", text)
+    assert re.search(r"last sync\W+1,500 customers", text)
     assert "Sync Now" not in text
     put(running, many(1501))
     assert "Sync Now" in run(running, "list", "--last-sync")
