@@ -107,7 +107,8 @@ def test_what_never_came_is_brought_in_and_counted(url: str, vendor: FakeShip24)
     assert [row["event_id"] for row in table_rows(url, "events", "event_id", order="event_id")] == ["gap-event-1", "gap-event-2"]
     (entry,) = table_rows(url, "audit", "actor", "action")
     assert entry["actor"] == "service"
-    assert count_found(Database(url), 0, 10) == 1
+    with closing(Database(url)) as database:
+        assert count_found(database, 0, 10) == 1
 
 
 def test_a_tracker_that_fails_holds_up_no_other(url: str, vendor: FakeShip24) -> None:
@@ -123,6 +124,7 @@ def test_what_the_vendor_no_longer_tracks_or_knows_is_not_asked_for_again(url: s
     arrive(url, travel("gone", 1)[0], silent_hours=99)
     step(url, vendor)
     assert [row["is_tracked"] for row in table_rows(url, "lookups", "is_tracked")] == [0]
-    assert list_silent(Database(url), to_micros(now()) + 99 * HOUR, 10) == []
-    change(url, f"UPDATE trackers SET moved_at = {to_micros(now()) + HOUR}")  # it moves after all
-    assert list_silent(Database(url), to_micros(now()) + 99 * HOUR, 10) == ["gone"]
+    with closing(Database(url)) as database:
+        assert list_silent(database, to_micros(now()) + 99 * HOUR, 10) == []
+        change(url, f"UPDATE trackers SET moved_at = {to_micros(now()) + HOUR}")  # it moves after all
+        assert list_silent(database, to_micros(now()) + 99 * HOUR, 10) == ["gone"]
