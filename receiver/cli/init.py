@@ -34,8 +34,7 @@ def init(*, only_prints: bool) -> None:
         return
     path = _choose_folder() / DOTENV
     if not path.exists():
-        path.touch(mode=0o600)
-        path.write_text(_make_dotenv(), encoding="utf-8")
+        _write_dotenv(path)
         click.echo(f"Created {path} with random secrets.")
     settings = load()
     for source in settings.sources():
@@ -44,6 +43,17 @@ def init(*, only_prints: bool) -> None:
     if settings.ops_tokens:
         click.echo(f"{'console':16} {_base_url(settings)}{_CONSOLE_PATH}")
     click.echo(f"{'secrets':16} {path}")
+
+
+def _write_dotenv(path: Path) -> None:
+    """Write the file, or leave none: an empty one would be taken for that of the operator, without any secret."""
+    path.touch(mode=0o600)
+    try:
+        path.write_text(_make_dotenv(), encoding="utf-8")
+    except OSError as error:
+        path.unlink()
+        error.filename = str(path)
+        raise
 
 
 def _make_dotenv() -> str:

@@ -11,7 +11,7 @@ from receiver.domain.backups import BackupProgress
 from receiver.errors import ConfigurationError, StorageUnavailable
 from receiver.maintenance.execution import MakeEntry
 from receiver.storage.database_copies import CopyFacts, read_copy
-from receiver.storage.stepwise_backup import sync_file
+from receiver.storage.stepwise_backup import naming, sync_file
 from receiver.writer.commands.backups import BeginBackup, CancelBackup, ReadBackupProgress
 from receiver.writer.executor import Do
 
@@ -27,7 +27,10 @@ class Backup(NamedTuple):
 
 
 def prepare_backup(file: Path, owner: os.stat_result | None) -> Backup:
-    """Make the partial file of a backup, for the owner of the database if this user may do that. Raises ConfigurationError."""
+    """Make the partial file of a backup, for the owner of the database if this user may do that.
+
+    Raises ConfigurationError, StorageUnavailable or OSError, and then leaves no file.
+    """
     backup = Backup(file.absolute(), Path(f"{file.absolute()}{_PARTIAL}"), secrets.token_hex(16))
     if os.path.lexists(backup.file):
         raise ConfigurationError(f"{file} exists already. Choose another name.")
@@ -39,7 +42,11 @@ def prepare_backup(file: Path, owner: os.stat_result | None) -> Backup:
     try:
         if owner is not None and os.geteuid() == 0:
             os.fchown(descriptor, owner.st_uid, owner.st_gid)
-        os.write(descriptor, backup.proof.encode())
+        with naming(backup.partial):
+            os.write(descriptor, backup.proof.encode())
+    except BaseException:
+        backup.partial.unlink()
+        raise
     finally:
         os.close(descriptor)
     return backup

@@ -10,7 +10,7 @@ from receiver import clock
 from receiver.errors import SchemaOutdated
 from receiver.storage.database_copies import CopyFacts, read_copy
 from receiver.storage.lock import WriterLock
-from receiver.storage.stepwise_backup import sync_file
+from receiver.storage.stepwise_backup import naming, sync_file
 from receiver.storage.version import explain_mismatch
 from receiver.storage.wal import wal_of
 
@@ -57,10 +57,12 @@ def _copy(file: Path, fresh: Path, advance: Callable[[int], object], interrupted
         while piece := source.read(_PIECE_BYTES):
             if interrupted():
                 raise KeyboardInterrupt
-            target.write(piece)
+            with naming(fresh):
+                target.write(piece)
+                target.flush()
             advance(len(piece))
-        target.flush()
-        os.fsync(descriptor)
+        with naming(fresh):
+            os.fsync(descriptor)
 
 
 def _give_to_owner(fresh: Path, path: Path) -> None:

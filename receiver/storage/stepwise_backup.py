@@ -6,6 +6,8 @@ from being emptied. On the writing connection neither happens: a commit also wri
 
 import os
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Event, Semaphore, Thread
 from typing import Any
@@ -100,6 +102,15 @@ class StepwiseBackup:
 
 class _BackupClosed(Exception):
     """Ends the driver's call."""
+
+
+@contextmanager
+def naming(file: Path) -> Iterator[None]:
+    """Name a file in the error of a write to it: an open file has no name. Raises StorageUnavailable."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageUnavailable(f"Cannot write {file}: {error.strerror}.") from None
 
 
 def sync_file(file: Path) -> None:

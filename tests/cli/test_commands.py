@@ -13,8 +13,9 @@ import pytest
 from receiver.cli import commands
 from receiver.settings import load
 from tests.cli.test_endings import walk
-from tests.conftest import StartService
+from tests.conftest import StartService, lacking
 from tests.harness.command import run_command
+from tests.harness.disk import NoDisk, fill, small_disk
 from tests.harness.service import SHIP24, TOKEN, Service, environment, wait_until
 from tests.harness.ship24 import body, event, item, single
 
@@ -62,6 +63,17 @@ def test_init_can_print_the_secrets_for_a_container_and_write_nothing(tmp_path: 
     printed = dict(line.split("=", 1) for line in done.stdout.splitlines() if not line.startswith("#"))
     assert len({value for name, value in printed.items() if name.endswith("_TOKENS")}) == 3
     assert load(printed).ops_tokens
+
+
+def test_init_on_a_full_disk_leaves_no_file_without_secrets(tmp_path: Path) -> None:
+    try:
+        with small_disk(tmp_path / "project", 1) as disk:
+            fill(disk)
+            done = run_command("init", cwd=disk, env=environment("sqlite:///data/receiver.db"))
+            assert (done.returncode, done.stderr) == (2, "receiver: .env: No space left on device\n")
+            assert [file.name for file in disk.iterdir()] == ["filler"]
+    except NoDisk as error:
+        lacking(str(error))
 
 
 def test_trackers_show_tells_state_and_timeline_newest_first(running: Service) -> None:

@@ -111,6 +111,10 @@ def test_a_backup_without_room_leaves_nothing(service: StartService, url: str, t
             (disk / "filler").write_bytes(bytes(700_000))
             assert "Not enough space" in run(tmp_path, running.env, "backup", str(disk / "copy.db"), code=1)
             assert [file.name for file in disk.iterdir()] == ["filler"]
+            fill(disk)
+            expected = f"Cannot write {disk}/copy.db.partial: No space left on device."
+            assert expected in run(tmp_path, running.env, "backup", str(disk / "copy.db"), code=1)
+            assert [file.name for file in disk.iterdir()] == ["filler"]
     except NoDisk as error:
         lacking(str(error))
 
@@ -230,7 +234,8 @@ def test_a_disk_without_room_for_the_copy_keeps_the_database(tmp_path: Path) -> 
             deliver(url, "after")
             before = contents(url)
             filler = fill(disk)
-            assert "No space left" in run(tmp_path, environment(url), "restore", "copy.db", code=1)
+            expected = f"Cannot write {disk}/receiver.db.restoring: No space left on device."
+            assert expected in run(tmp_path, environment(url), "restore", "copy.db", code=1)
             filler.unlink()
             assert not list(disk.glob("*restor*"))
             assert differing(before, contents(url)) == set()
