@@ -114,6 +114,14 @@ def test_a_table_on_the_page_is_replaced_and_all_else_stays(tmp_path: Path) -> N
     assert page.read_text(encoding="utf-8") == text.format(written)
 
 
+def test_an_empty_table_is_filled_and_the_one_after_it_stays(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    text = "".join(f"<!-- written: {title} -->\n```text\n{{}}```\n<!-- end -->\nafter {title}\n" for title in ("One", "Two"))
+    page.write_text(text.format("", ""), encoding="utf-8")
+    write_table("One", "new", page=page, day=date(2026, 11, 22))
+    assert page.read_text(encoding="utf-8") == text.format("new\nmeasured on 2026-11-22\n", "")
+
+
 def test_the_page_has_a_table_of_every_section_with_its_day() -> None:
     text = PAGE.read_text(encoding="utf-8")
     titles = re.findall(r"<!-- written: (.+) -->", text)

@@ -9,7 +9,7 @@ from rich.console import Console
 
 PAGE = Path(__file__).parents[2] / "docs/explanation/benchmarks.md"
 _WIDTH = 80
-_TABLE = r"(?<=<!-- written: {title} -->\n```text\n).*?(?=```\n<!-- end -->)"
+_TABLE = r"(<!-- written: {title} -->\n```text\n).*?(```\n<!-- end -->)"
 
 
 def write_table(title: str, *parts: object, page: Path = PAGE, day: date | None = None) -> None:
@@ -23,4 +23,4 @@ def write_table(title: str, *parts: object, page: Path = PAGE, day: date | None 
         console.print(part)
     lines = "".join(f"{line.rstrip()}\n" for line in text.getvalue().splitlines())
     pattern = re.compile(_TABLE.format(title=re.escape(title)), re.DOTALL)
-    page.write_text(pattern.sub(lambda _: lines, page.read_text(encoding="utf-8")), encoding="utf-8")
+    page.write_text(pattern.sub(lambda found: found[1] + lines + found[2], page.read_text(encoding="utf-8")), encoding="utf-8")
