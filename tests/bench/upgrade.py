@@ -11,7 +11,6 @@ from pathlib import Path
 from time import monotonic
 from typing import NamedTuple
 
-from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -108,10 +107,7 @@ def _size(url: str) -> int:
 
 def make_table(found: Sequence[Upgraded]) -> Table:
     """Return the table of the report."""
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), collapse_padding=True, pad_edge=False, header_style="bold")
-    table.add_column("database")
-    for column in ("rows", "GB before", "GB after", "seconds"):
-        table.add_column(column, justify="right")
+    table = report.make_table(("database",), ("rows", "GB before", "GB after", "seconds"))
     for each in found:
         sizes = (f"{size / 1e9:.2f}" for size in (each.bytes_before, each.bytes_after))
         table.add_row(each.name, f"{each.rows:,}", *sizes, f"{each.seconds:.0f}")
