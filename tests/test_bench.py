@@ -5,7 +5,7 @@ import re
 from datetime import date
 from pathlib import Path
 
-from tests.bench import start_up, upgrade
+from tests.bench import peers, start_up, upgrade
 from tests.bench.figures import Goal, percentile, summarise
 from tests.bench.load import Load, read_paced
 from tests.bench.memory import read_rollup
@@ -92,9 +92,14 @@ def test_ratios_are_of_medians_and_left_out_where_one_side_is_missing() -> None:
 
 
 def test_cases_with_the_same_service_have_different_keys() -> None:
-    cases = make_cases(10_000_000, with_postgresql=True)
+    cases = make_cases(10_000_000)
     assert len({case.key for case in cases}) == len(cases)
-    assert not any(case.on_postgresql for case in make_cases(10_000_000, with_postgresql=False))
+
+
+def test_the_handlers_on_node_are_locked_to_packages_with_their_hashes_and_to_no_registry() -> None:
+    locked = json.loads((peers.FOLDER / "package-lock.json").read_text(encoding="utf-8"))["packages"]
+    assert {"node_modules/fastify", "node_modules/better-sqlite3", "node_modules/pg"} < locked.keys()
+    assert [name for name, package in locked.items() if "resolved" in package or (name and "integrity" not in package)] == []
 
 
 def test_memory_is_what_a_process_shares_of_its_own_and_all_of_the_files_that_it_maps() -> None:

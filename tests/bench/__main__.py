@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from rich.console import Console
 
-from tests.bench import backup_latency, cluster, machine, query_latency, steady_rate, sync_cost, throughput
+from tests.bench import backup_latency, cluster, machine, peers, query_latency, same_rows, steady_rate, sync_cost, throughput
 from tests.bench.cluster import BenchCluster
 from tests.bench.databases import Places
 from tests.bench.driven_service import Benchmark, Totals
@@ -58,8 +58,8 @@ class Report:
         self.goals: list[Goal] = []
 
     def cases(self) -> None:
-        chosen = throughput.make_cases(self._size.large, with_postgresql=self._bench.places.cluster is not None)
-        results = throughput.measure(self._bench, chosen, self._size.rounds)
+        same_rows.compare(self._bench)
+        results = throughput.measure(self._bench, self._size.rounds)
         runs = f"{CONNECTIONS} connections, {self._size.rounds} rounds of {self._size.seconds} s each"
         self._show("Full speed", f"{runs}; medians, highest memory, all failures", throughput.make_figures_table(results))
         self.goals += throughput.make_goals(results)
@@ -135,7 +135,8 @@ def main() -> None:
             write_table("Machine", machine_table(facts))
         places = Places(directory, server, size.large, given.keep and given.keep.resolve())
         with console.status("") as status:
-            report = Report(console, Benchmark(places, Totals(), size.seconds, status.update), size, on_page=given.write)
+            bench = Benchmark(places, Totals(), size.seconds, status.update, _has_fastify())
+            report = Report(console, bench, size, on_page=given.write)
             for section in given.sections or _UNASKED:
                 run: Callable[[], None] = getattr(report, section)
                 run()
@@ -181,6 +182,12 @@ def _workplace(parent: Path) -> Iterator[Path]:
         yield directory
     finally:
         shutil.rmtree(directory)
+
+
+def _has_fastify() -> bool:
+    if (obstacle := peers.find_obstacle()) is not None:
+        sys.stderr.write(f"{obstacle}: the lines of Fastify are missing\n")
+    return obstacle is None
 
 
 @contextmanager

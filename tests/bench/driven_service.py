@@ -5,22 +5,24 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from tests.bench import bare_server, load, service
+from tests.bench import bare_server, load, peers, service
 from tests.bench.databases import Place, Places
 from tests.bench.load import Load, Paced, Target
 from tests.harness.ports import free_port
 
 WARM_UP_SECONDS = 1
 _WEBHOOK = "/webhooks/ship24"
-_ARGUMENTS = {
-    "bare": ["tests.bench.bare_server"],
-    "usual": ["tests.bench.usual_handler"],
-    "ours": ["receiver", "serve"],
+_COMMANDS = {
+    "bare": service.python("tests.bench.bare_server"),
+    "usual": service.python("tests.bench.usual_handler"),
+    "fastify": peers.COMMAND,
+    "ours": service.python("receiver", "serve"),
 }
+_HANDLERS = ("usual", "fastify")
 
 
 class DrivenService:
-    """A service that runs, and what was asked of it. `kind` is a key of what can be started: bare, usual, ours."""
+    """A service that runs, and what was asked of it. `kind` is a key of what can be started: bare, usual, fastify, ours."""
 
     def __init__(self, kind: str, place: Place, target: Target, process: service.Process, settings: Mapping[str, str]) -> None:
         self.place = place
@@ -28,7 +30,7 @@ class DrivenService:
         self.process = process
         self.failed = 0
         self.answered = 0
-        self._target = target
+        self.target = target
         self._kind = kind
 
     def warm_up(self) -> None:
@@ -37,21 +39,21 @@ class DrivenService:
 
     def send(self, seconds: int) -> Load:
         """Send deliveries as fast as they are answered."""
-        target = self._target
+        target = self.target
         done = load.send(target.url, target.token, seconds, target.updates, target.known)
         self._note(done.calls - done.failed, done.failed)
         return done
 
     def pace(self, rate: float, seconds: float) -> Paced:
         """Send so many deliveries a second."""
-        done = load.pace(self._target, rate, seconds)
+        done = load.pace(self.target, rate, seconds)
         self._note(done.answered - done.failed, done.failed)
         return done
 
     @contextmanager
     def streaming(self, rate: float) -> Iterator[Callable[[], Paced]]:
         """Send so many calls a second until the block calls what it gets, or ends."""
-        with load.streaming(self._target, rate) as stop:
+        with load.streaming(self.target, rate) as stop:
 
             def end() -> Paced:
                 done = stop()
@@ -65,14 +67,14 @@ class DrivenService:
         return service.environment(self._settings)
 
     def calls_per_commit(self) -> float:
-        """Return the mean number of deliveries in a commit so far; the usual handler has one for each."""
+        """Return the mean number of deliveries in a commit so far; the other handlers have one for each."""
         if self._kind != "ours":
             return 1.0
         sums = self.process.read_metrics("receiver_batch_deliveries_sum", "receiver_batch_deliveries_count")
         return sums[0] / max(1.0, sums[1])
 
     def _note(self, answered: int, failed: int) -> None:
-        self.answered += max(0, answered) * self._target.updates
+        self.answered += max(0, answered) * self.target.updates
         self.failed += failed
 
 
@@ -88,11 +90,11 @@ class Totals:
         """Run a service on a place while the block runs; then see that all that was answered 2xx is kept."""
         token, port = secrets.token_urlsafe(32), free_port()
         settings = _settings(kind, place.url, token, port)
-        if kind != "usual":
+        if kind not in _HANDLERS:
             service.run(["receiver", "migrate"], settings, place.directory)
         last = place.ask("SELECT max(delivery_id) FROM messages") if kind == "ours" else ""
         target = Target(f"http://127.0.0.1:{port}{bare_server.PATH if kind == 'bare' else _WEBHOOK}", token, updates, place.known)
-        with service.serving([*_ARGUMENTS[kind]], settings, place.directory, port, prefix) as process:
+        with service.serving(_COMMANDS[kind], settings, place.directory, port, prefix) as process:
             driven = DrivenService(kind, place, target, process, settings)
             yield driven
             process.memory.stop()
@@ -104,12 +106,20 @@ class Totals:
 
 
 class Benchmark(NamedTuple):
-    """What every section works with. `tell` is told what is being done; `seconds` is how long a run is measured."""
+    """What every section works with. `tell` is told what is being done; `seconds` is how long a run is measured.
+
+    `has_fastify`: whether that handler can run here.
+    """
 
     places: Places
     totals: Totals
     seconds: int
     tell: Callable[[str], None]
+    has_fastify: bool
+
+    def can_run(self, kind: str, *, on_postgresql: bool) -> bool:
+        """Tell whether a handler and its database are installed."""
+        return (self.has_fastify or kind != "fastify") and (self.places.cluster is not None or not on_postgresql)
 
     def databases(self) -> list[tuple[str, bool]]:
         """Return the databases that there are: the name, and whether it is PostgreSQL."""
@@ -117,8 +127,9 @@ class Benchmark(NamedTuple):
 
 
 def _settings(kind: str, url: str, token: str, port: int) -> Mapping[str, str]:
-    if kind == "usual":
-        return {"DATABASE_URL": url.replace("postgresql://", "postgresql+psycopg://"), "TOKEN": token, "PORT": str(port)}
+    if kind in _HANDLERS:
+        url = url.replace("postgresql://", "postgresql+psycopg://") if kind == "usual" else url
+        return {"DATABASE_URL": url, "TOKEN": token, "PORT": str(port)}
     return {
         "RECEIVER_DATABASE_URL": url,
         "RECEIVER_SHIP24_TOKENS": token,

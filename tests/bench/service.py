@@ -51,15 +51,14 @@ class Process:
 
 @contextmanager
 def serving(
-    arguments: Sequence[str], settings: Mapping[str, str], directory: Path, port: int, prefix: Sequence[str] = ()
+    command: Sequence[str], settings: Mapping[str, str], directory: Path, port: int, prefix: Sequence[str] = ()
 ) -> Iterator[Process]:
-    """Run `python -m ARGUMENTS` in `directory` until the block ends; when the block begins it takes connections.
+    """Run a command in `directory` until the block ends; when the block begins it takes connections.
 
     `prefix` is a command that runs commands.
     """
-    command = [*prefix, *_command(arguments)]
     with (directory / "log").open("a") as log:
-        process = subprocess.Popen(command, env=environment(settings), cwd=directory, stdout=log, stderr=log)
+        process = subprocess.Popen([*prefix, *command], env=environment(settings), cwd=directory, stdout=log, stderr=log)
     try:
         _wait_for(process, port, directory / "log")
         running = Process(process, port)
@@ -73,11 +72,12 @@ def serving(
 def run(arguments: Sequence[str], settings: Mapping[str, str], directory: Path) -> None:
     """Run `python -m ARGUMENTS` in `directory` to its end."""
     subprocess.run(
-        _command(arguments), env=environment(settings), cwd=directory, check=True, capture_output=True, timeout=_RUN_SECONDS
+        python(*arguments), env=environment(settings), cwd=directory, check=True, capture_output=True, timeout=_RUN_SECONDS
     )
 
 
-def _command(arguments: Sequence[str]) -> list[str]:
+def python(*arguments: str) -> list[str]:
+    """Return the command `python -m ARGUMENTS`."""
     return [sys.executable, "-m", *arguments]
 
 

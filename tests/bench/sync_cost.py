@@ -20,7 +20,8 @@ from tests.bench.load import Load
 from tests.bench.report import make_table
 
 _DELAYS_MS = (None, 0, 2, 10)
-_SYSTEMS = (("usual", False), ("ours", False), ("ours", True))
+_SYSTEMS = (("usual", False), ("fastify", False), ("ours", False), ("fastify", True), ("ours", True))
+_NAMES = {"fastify": "Fastify"}
 
 
 class Line(NamedTuple):
@@ -34,9 +35,9 @@ class Line(NamedTuple):
 
 
 def measure(bench: Benchmark) -> list[Line]:
-    """Run the usual handler and ours on SQLite, and ours on PostgreSQL, with each delay; without strace only as it is."""
+    """Run other handlers and ours on each database with each delay; without strace only as it is."""
     delays = _DELAYS_MS if _can_hold_up() else (None,)
-    systems = [(kind, on_postgresql) for kind, on_postgresql in _SYSTEMS if bench.places.cluster or not on_postgresql]
+    systems = [(kind, on_server) for kind, on_server in _SYSTEMS if bench.can_run(kind, on_postgresql=on_server)]
     return [_run(bench, kind, on_postgresql, delay) for kind, on_postgresql in systems for delay in delays]
 
 
@@ -112,7 +113,7 @@ def make_syncs_table(lines: Sequence[Line]) -> Table:
     table = make_table(("", "sync"), ("calls/s", "calls a\ncommit", "p50\nms", "p99\nms", "calls"))
     last = ""
     for line in lines:
-        name = f"{line.kind}, {'PostgreSQL' if line.on_postgresql else 'SQLite'}"
+        name = f"{_NAMES.get(line.kind, line.kind)}, {'PostgreSQL' if line.on_postgresql else 'SQLite'}"
         load = line.load
         figures = (f"{load.rate:,.0f}", f"{line.calls_per_commit:,.1f}", f"{load.p50_ms:,.1f}", f"{load.p99_ms:,.1f}")
         table.add_row("" if name == last else name, _name(line.delay_ms), *figures, f"{load.calls:,}")

@@ -1,4 +1,4 @@
-"""How fast deliveries are stored: the bare server, the usual handler and ours, each as fast as it answers."""
+"""How fast deliveries are stored: the bare server, two other handlers and ours, each as fast as it answers."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -45,23 +45,25 @@ class Figures(NamedTuple):
 Results = Mapping[Case, Sequence[Figures]]
 
 
-def make_cases(large: int, *, with_postgresql: bool) -> list[Case]:
-    """Return the cases to measure, in the order of the table."""
-    cases = [
+def make_cases(large: int) -> list[Case]:
+    """Return the cases in the order of the table."""
+    return [
         Case("a", "bare server", "bare"),
         Case("b", "usual, SQLite", "usual"),
+        Case("b", "Fastify, SQLite", "fastify"),
         Case("c", "ours, SQLite", "ours"),
         Case("d", "usual, PostgreSQL", "usual", on_postgresql=True),
+        Case("d", "Fastify, PostgreSQL", "fastify", on_postgresql=True),
         Case("d", "ours, PostgreSQL", "ours", on_postgresql=True),
         Case("e", "ours, 100 a call", "ours", updates=100),
         Case("e", "  on PostgreSQL", "ours", updates=100, on_postgresql=True),
         Case("f", f"ours, {large / 1e6:g} M kept", "ours", is_large=True),
     ]
-    return [case for case in cases if with_postgresql or not case.on_postgresql]
 
 
-def measure(bench: Benchmark, cases: Sequence[Case], rounds: int) -> Results:
-    """Run all cases in turn, and again: what disturbs the machine for a while disturbs all alike."""
+def measure(bench: Benchmark, rounds: int) -> Results:
+    """Run all cases that can run in turn, and again: what disturbs the machine for a while disturbs all alike."""
+    cases = [case for case in make_cases(bench.places.large) if bench.can_run(case.kind, on_postgresql=case.on_postgresql)]
     results: dict[Case, list[Figures]] = {case: [] for case in cases}
     for number in range(rounds):
         for case in cases:
@@ -98,8 +100,8 @@ def make_figures_table(results: Results) -> Table:
             f"{median(run.load.rate for run in runs):,.0f}",
             f"{median(rates):,.0f}",
             f"{_thousands(min(rates))}-{_thousands(max(rates))}",
-            f"{median(run.load.p50_ms for run in runs):,.1f}",
-            f"{median(run.load.p99_ms for run in runs):,.1f}",
+            _milliseconds(median(run.load.p50_ms for run in runs)),
+            _milliseconds(median(run.load.p99_ms for run in runs)),
             f"{max(run.memory_bytes for run in runs) / 2**20:,.0f}",
             f"{sum(run.load.failed for run in runs):,}",
         )
@@ -108,6 +110,10 @@ def make_figures_table(results: Results) -> Table:
 
 def _thousands(rate: float) -> str:
     return f"{rate / 1000:.{1 if rate >= 1000 else 2}f}"
+
+
+def _milliseconds(value: float) -> str:
+    return f"{value:,.{1 if value < 1000 else 0}f}"
 
 
 def make_goals(results: Results) -> Iterator[Goal]:
