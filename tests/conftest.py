@@ -6,7 +6,7 @@ import shutil
 import signal
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack
 from functools import cache
 from itertools import count
@@ -22,7 +22,7 @@ from tests.harness.archive import Archive, archive_at
 from tests.harness.database_pool import close_pool, lend, take_back
 from tests.harness.pgbouncer import pooling
 from tests.harness.postgresql import Cluster, find_binaries, folder_for_servers, running_cluster
-from tests.harness.service import PATIENT, Service, serving
+from tests.harness.service import PATIENT, RUNNING, Service, serving
 from tests.harness.storage import empty
 
 settings.register_profile(
@@ -34,6 +34,7 @@ StartService = Callable[..., Service]
 _numbers = count(1)
 _MEMORY = Path("/dev/shm")
 _ENOUGH_BYTES = 4 * 1024**3
+_SHOWN_CHARACTERS = 10_000
 _READ_BY_COMMANDS = ("RECEIVER_", "CHECK_", "SIMULATE_", "DATABASE_URL", "PORT", "COLUMNS", "FORCE_COLOR", "NO_COLOR")
 """How names of variables begin that change what a command does; tests set those that they need."""
 
@@ -65,6 +66,16 @@ def pytest_collection_finish() -> None:
     """Let the garbage collector leave out what was imported and collected: it took a quarter of the tests' time."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show with a failed test what its services, and those that it shares, have logged last."""
+    report = yield
+    if report.failed:
+        for service in (service for service in RUNNING if service.log.exists()):
+            report.sections.append((f"log of the service on port {service.port}", service.logs()[-_SHOWN_CHARACTERS:]))
+    return report
 
 
 def lacking(reason: str) -> NoReturn:

@@ -81,6 +81,10 @@ def start_command(
     return subprocess.Popen(command, cwd=cwd, env=env, stdin=stdin, stdout=stdout, stderr=stderr)
 
 
+RUNNING: "set[Service]" = set()
+"""The services of this process that were started and not closed. A failed test shows their logs."""
+
+
 class Service:
     """One `receiver serve`. Keeps its port over restarts; `prefix` is put before the command, as in `strace …`."""
 
@@ -103,6 +107,7 @@ class Service:
 
     def start(self) -> "Service":
         """Start the process and wait until it serves."""
+        RUNNING.add(self)
         with self.log.open("ab") as log, Path(os.devnull).open("rb") as nothing:
             files = (nothing, log, log)
             self.process = start_command("serve", cwd=self.directory, env=self.env, files=files, prefix=self._prefix)
@@ -135,6 +140,7 @@ class Service:
 
     def close(self) -> None:
         """End all processes, in any state."""
+        RUNNING.discard(self)
         if self.process is None:
             return
         self.process.kill()
