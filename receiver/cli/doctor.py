@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -75,7 +75,7 @@ def _check(settings: Settings) -> Iterator[Finding]:
             yield from _check_alarms(database)
             yield from _check_concerns(settings, database)
             yield from _check_undecidable(database)
-            yield from _check_downtime(database)
+            yield from _check_downtime(database, settings.active_sources())
             yield from () if known is None else check_targets(settings, database, known)
         yield from check_sources(settings, database if readable else None)
     except ReceiverError as error:
@@ -174,20 +174,21 @@ def _check_undecidable(database: Database) -> Iterator[Finding]:
         yield Finding("warn", f"{source} undecidable", f"{failed}; after an update run `{command}`")
 
 
-def _check_downtime(database: Database) -> Iterator[Finding]:
+def _check_downtime(database: Database, active_sources: Sequence[str]) -> Iterator[Finding]:
     """Yield the last downtime of the week, unless a reconciliation has begun and ended since then.
 
     After a restore this is the time since the copy was made: it has no later sign of life.
     """
     now = clock.now()
     found = read_downtimes(database, clock.to_micros(now - _LOST_SPAN), clock.to_micros(now))
-    last = next((downtime for downtime in found if downtime.ended_at is not None and downtime.command() is not None), None)
+    last = next((each for each in found if each.ended_at is not None and each.command(active_sources) is not None), None)
     if last is None or last.ended_at is None:
         return
-    of_source = [row for row in list_reconciliations(database) if row.source == (last.source or "ship24")]
+    source = last.source_to_reconcile(active_sources)
+    of_source = [row for row in list_reconciliations(database) if row.source == source]
     if not any(row.ended_at is not None and row.began_at >= last.ended_at for row in of_source):
         until = f"{zoned(clock.iso(last.began_at))} to {zoned(clock.iso(last.ended_at))}"
-        yield Finding("warn", "downtime", f"deliveries may be lost from {until}; run `{last.command()}`")
+        yield Finding("warn", "downtime", f"deliveries may be lost from {until}; run `{last.command(active_sources)}`")
 
 
 def _show_sample(settings: Settings, file: Path, kind: str, *, as_json: bool) -> None:

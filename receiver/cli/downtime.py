@@ -12,6 +12,7 @@ from receiver.cli._terminal import on_terminal
 from receiver.domain.downtime import Downtime
 from receiver.domain.labels import label
 from receiver.monitoring.downtime import DEFAULT_SPAN, describe_downtime, read_downtimes
+from receiver.settings import load
 
 _KINDS = {
     "stopped": "no service ran",
@@ -36,11 +37,13 @@ def list_downtimes(*, since: int | None, as_json: bool) -> None:
     usual. Shorter stops than two minutes are left out. The commands bring in what was lost.
     """
     now = clock.now()
-    with reading() as database:
+    settings = load()
+    active_sources = settings.active_sources()
+    with reading(settings) as database:
         begun = clock.to_micros(now - DEFAULT_SPAN) if since is None else since
         found = read_downtimes(database, begun, clock.to_micros(now))
     if as_json:
-        show_json({"items": [describe_downtime(each) for each in found], "next": None})
+        show_json({"items": [describe_downtime(each, active_sources) for each in found], "next": None})
         return
     if not found and on_terminal():
         click.echo("Nothing was lost, as far as is known.")
@@ -48,10 +51,10 @@ def list_downtimes(*, since: int | None, as_json: bool) -> None:
     columns = [in_zone("from"), in_zone("to"), "lasted", "what"]
     rows = [_row(each, clock.to_micros(now)) for each in found]
     if not on_terminal():
-        show_table([*columns, "command"], [[*row, each.command()] for row, each in zip(rows, found, strict=True)])
+        show_table([*columns, "command"], [[*row, each.command(active_sources)] for row, each in zip(rows, found, strict=True)])
         return
     show_table(columns, rows)
-    if commands := [command for each in found if (command := each.command()) is not None]:
+    if commands := [command for each in found if (command := each.command(active_sources)) is not None]:
         show_heading("Bring in what was lost")
         for command in dict.fromkeys(commands):
             click.echo(command)
@@ -59,11 +62,10 @@ def list_downtimes(*, since: int | None, as_json: bool) -> None:
 
 def _row(downtime: Downtime, now: int) -> list[str]:
     source = f" ({label(downtime.source)})" if downtime.source is not None else ""
-    shown = describe_downtime(downtime)
-    ended = brief(shown["ended_at"]) if shown["ended_at"] else "still going on"
+    ended = "still going on" if downtime.ended_at is None else brief(clock.iso(downtime.ended_at))
     lasted = timedelta(microseconds=(now if downtime.ended_at is None else downtime.ended_at) - downtime.began_at)
     return [
-        brief(shown["began_at"]),
+        brief(clock.iso(downtime.began_at)),
         ended,
         str(timedelta(seconds=round(lasted.total_seconds()))),
         _KINDS[downtime.kind] + source,

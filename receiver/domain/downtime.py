@@ -27,12 +27,16 @@ class Downtime(NamedTuple):
     kind: DowntimeKind
     source: str | None = None
 
-    def command(self) -> str | None:
+    def source_to_reconcile(self, active_sources: Sequence[str]) -> str | None:
+        """Return the source that can be asked what was lost, the one with an API first. A source without a token sent nothing."""
+        concerned = active_sources if self.source is None else [self.source]
+        return next((source for source in ("ship24", "shiipp") if source in concerned), None)
+
+    def command(self, active_sources: Sequence[str]) -> str | None:
         """Return the command that brings in what was lost, None where there is none."""
-        if self.source == "shiipp":
-            return "receiver reconcile shiipp --file PACKAGES"
-        if self.source not in {None, "ship24"}:
-            return None
+        source = self.source_to_reconcile(active_sources)
+        if source != "ship24":
+            return None if source is None else f"receiver reconcile {source} --file PACKAGES"
         until = "" if self.ended_at is None else f" --until {iso(self.ended_at)}"
         return f"receiver reconcile ship24 --since {iso(self.began_at)}{until}"
 

@@ -1,5 +1,6 @@
 """The times in which deliveries may have been lost, for the API, the console and the command line."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 from receiver.clock import iso
@@ -22,12 +23,12 @@ def read_downtimes(database: Database, since: int, now: int) -> list[Downtime]:
     return [downtime for downtime in found if downtime.ended_at is None or downtime.ended_at >= since]
 
 
-def describe_downtime(downtime: Downtime) -> dict[str, str | None]:
-    """Return a downtime as the API shows it."""
+def describe_downtime(downtime: Downtime, active_sources: Sequence[str]) -> dict[str, str | None]:
+    """Return a downtime as the API shows it. `active_sources` are those that are on."""
     return {
         "began_at": iso(downtime.began_at),
         "ended_at": None if downtime.ended_at is None else iso(downtime.ended_at),
         "kind": downtime.kind,
         "source": downtime.source,
-        "command": downtime.command(),
+        "command": downtime.command(active_sources),
     }

@@ -12,6 +12,7 @@ from receiver.domain.downtime import (
 
 MINUTE = 60_000_000
 HOUR = 60 * MINUTE
+BOTH = ("ship24", "shiipp")
 
 
 def serve(first: int, last: int) -> ServiceSpan:
@@ -84,7 +85,9 @@ def test_a_silence_begins_with_the_last_delivery_before_its_alarm() -> None:
 def test_the_last_one_is_first_and_names_its_command() -> None:
     found = find_downtimes([serve(0, 1), serve(9, 10)], [traffic(20, "shiipp", refused=3)], [], 10 * MINUTE)
     assert [downtime.kind for downtime in found] == ["refused", "stopped"]
-    assert found[0].command() == "receiver reconcile shiipp --file PACKAGES"
-    assert found[0]._replace(source="other").command() is None, "there is nothing that could be asked"
-    assert found[1].command() == "receiver reconcile ship24 --since 1970-01-01T00:01:00.000Z --until 1970-01-01T00:09:00.000Z"
-    assert Downtime(0, None, "silent", "ship24").command() == "receiver reconcile ship24 --since 1970-01-01T00:00:00.000Z"
+    assert found[0].command(BOTH) == "receiver reconcile shiipp --file PACKAGES"
+    assert found[0]._replace(source="other").command(BOTH) is None, "there is nothing that could be asked"
+    assert found[1].command(BOTH) == "receiver reconcile ship24 --since 1970-01-01T00:01:00.000Z --until 1970-01-01T00:09:00.000Z"
+    assert found[1].command(["shiipp"]) == "receiver reconcile shiipp --file PACKAGES", "Ship24 is off"
+    assert found[1].command([]) is None
+    assert Downtime(0, None, "silent", "ship24").command(BOTH) == "receiver reconcile ship24 --since 1970-01-01T00:00:00.000Z"

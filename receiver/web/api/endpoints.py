@@ -120,7 +120,7 @@ def _list_downtimes(context: ReadContext, query: DowntimeQuery, _path: PathValue
     now = clock.now()
     since = clock.to_micros(now - DEFAULT_SPAN) if query.since is None else query.since
     found = read_downtimes(context.database, since, clock.to_micros(now))
-    return {"items": [describe_downtime(downtime) for downtime in found], "next": None}
+    return {"items": [describe_downtime(downtime, context.active_sources) for downtime in found], "next": None}
 
 
 def _list_reconciliations(context: ReadContext, _query: EmptyQuery, _path: PathValues) -> dict[str, Any]:

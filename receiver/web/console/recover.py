@@ -1,6 +1,7 @@
 """The page Recover: when deliveries may have been lost, and what reconciliations have found."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
@@ -33,13 +34,13 @@ _MAX_NAME = 100
 _MAX_DOWNTIMES = 20
 
 
-def show_recover(database: Database, jobs: ReconcileJobs, page_request: ConsoleRequest) -> Page:
+def show_recover(database: Database, active_sources: Sequence[str], jobs: ReconcileJobs, page_request: ConsoleRequest) -> Page:
     """Show downtimes, reconciliations, and the forms that begin one."""
-    return _make_page(database, jobs, page_request, {})
+    return _make_page(database, active_sources, jobs, page_request, {})
 
 
 async def recover(
-    database: Database, jobs: ReconcileJobs, page_request: ConsoleRequest, form: Form
+    database: Database, active_sources: Sequence[str], jobs: ReconcileJobs, page_request: ConsoleRequest, form: Form
 ) -> FormResult | Page | Response:
     """Begin or stop a reconciliation, or bring in what downloaded histories have. Raises AlreadyRunning or NotFound."""
     entry, command, dry_run = page_request.operator.entry, form.get("command", ""), form.get("dry_run") == "yes"
@@ -62,7 +63,7 @@ async def recover(
         else:
             raise UnexpectedShape("Expected a form of the page Recover.")
     except UnexpectedShape as error:
-        return await asyncio.to_thread(_make_page, database, jobs, page_request, form, problem=error.message)
+        return await asyncio.to_thread(_make_page, database, active_sources, jobs, page_request, form, problem=error.message)
     return redirect(RECOVER_PATH)
 
 
@@ -79,12 +80,17 @@ def _summarize(report: ReconcileReport, *, dry_run: bool) -> str:
 
 
 def _make_page(
-    database: Database, jobs: ReconcileJobs, page_request: ConsoleRequest, form: Form, problem: str | None = None
+    database: Database,
+    active_sources: Sequence[str],
+    jobs: ReconcileJobs,
+    page_request: ConsoleRequest,
+    form: Form,
+    problem: str | None = None,
 ) -> Page:
     now = to_micros(page_request.now)
     found = read_downtimes(database, to_micros(page_request.now - DEFAULT_SPAN), now)
     values = {
-        "downtimes": [describe_downtime(downtime) for downtime in found[:_MAX_DOWNTIMES]],
+        "downtimes": [describe_downtime(downtime, active_sources) for downtime in found[:_MAX_DOWNTIMES]],
         "runs": [_describe(row, jobs) for row in list_reconciliations(database)],
         "has_key": jobs.has_key,
         "is_running": jobs.running_id() is not None,

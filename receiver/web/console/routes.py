@@ -166,7 +166,7 @@ def _list_pages(
         "/ops/quarantine": partial(show_quarantine, database),
         "/ops/changes": partial(list_changes, database, targets),
         "/ops/targets": partial(show_targets, database, targets),
-        RECOVER_PATH: partial(show_recover, database, jobs),
+        RECOVER_PATH: partial(show_recover, database, settings.active_sources(), jobs),
         RECONCILIATION_PATH: partial(show_reconciliation, database, jobs),
         "/ops/erasure": partial(ask_to_erase, database),
         "/ops/customers": partial(show_customers, database),
@@ -194,6 +194,6 @@ def _list_forms(
         "/ops/settings/alarm-test": partial(try_channels, notifier),
         _REPLAY: partial(replay_delivery, replayer),
         "/ops/erasure": partial(erase_chosen, eraser),
-        RECOVER_PATH: partial(recover, database, jobs),
+        RECOVER_PATH: partial(recover, database, settings.active_sources(), jobs),
         _ZONE: choose_zone,
     }
