@@ -17,7 +17,7 @@ from receiver.logs.outage import Outage
 from receiver.relay.retry import DEFAULT_POLICY, Circuit, RetryPolicy, next_try
 from receiver.relay.target import AT_ONCE, NotAcknowledged, Target, TargetGone, TargetUnavailable, deliver_in_time, describe_error
 from receiver.storage.outbox import Acknowledgement, Claimed, Exchanged, Outcome, Probe
-from receiver.writer.commands.changes import ExchangeChanges, ReadFlush, StopTarget
+from receiver.writer.commands.changes import ExchangeChanges, ReadFlush, ReleaseChanges, StopTarget
 from receiver.writer.executor import Do
 
 _LEASE_SECONDS = 30.0  # beyond the time-out: to store an outcome, also through a short fault of the database
@@ -61,6 +61,7 @@ class TargetWorker:
         self._looked_at = 0
         self._under_way: set[asyncio.Task[None]] = set()
         self._ended: list[Outcome] = []
+        self._lost: ReleaseChanges | None = None  # of an exchange whose result was lost: it may have claimed changes
         self._signal = asyncio.Event()
         self._outage = Outage()
 
@@ -201,15 +202,23 @@ class TargetWorker:
         probe = Probe(self._circuit.probes_newest, self._last_tried) if self._circuit.is_probing and not suspects else None
         wanted = suspects if self.target.runs_foreign_code else None
         exchange = ExchangeChanges(self._name, mark, now, leased_until, room, ended, probe, wanted)
+        await self._release_lost()
         try:
             return await self._do(exchange)
         except StorageUnavailable:
+            self._lost = ReleaseChanges(mark, now, (self._name,) if suspects else ())
             raise
         except Exception:
             while ended:
                 await self._settle(exchange, ended[0])
                 ended.pop(0)
             return await self._do(replace(exchange, outcomes=()))
+
+    async def _release_lost(self) -> None:
+        """Release what an exchange may have claimed whose result was lost; its changes would wait for the end of their lease."""
+        if self._lost is not None:
+            await self._do(self._lost)
+            self._lost = None
 
     async def _settle(self, exchange: ExchangeChanges, outcome: Outcome) -> None:
         """Store one outcome, if necessary without its error text, which comes from outside."""

@@ -5,23 +5,26 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from receiver.errors import StorageUnavailable
 from receiver.relay.command_runner import CommandRunner
 from receiver.relay.relay import Relay
 from receiver.relay.retry import RetryPolicy
 from receiver.relay.target import Target
 from receiver.storage.database import Database
+from receiver.writer.executor import R, WriterCommand
 
 QUICK = RetryPolicy(delays_seconds=(0.01,) * 200, failure_limit=1000, poll_seconds=0.05)
 """Tries again at once, and never takes a target for dead."""
 
 
 class Relaying:
-    """A relay in a thread of its own."""
+    """A relay in a thread of its own. The results of its first commands are lost: they are executed, but it learns nothing."""
 
-    def __init__(self, url: str, targets: tuple[Target, ...], policy: RetryPolicy) -> None:
+    def __init__(self, url: str, targets: tuple[Target, ...], policy: RetryPolicy, lost_results: int) -> None:
         self._database = Database(url)
         self._runner = CommandRunner(self._database)
-        self._relay = Relay(targets, self._runner.do, policy)
+        self._relay = Relay(targets, self._do, policy)
+        self._lost_results = lost_results
         self._loop = asyncio.new_event_loop()
         self._stopping = asyncio.Event()
         self._thread = threading.Thread(target=self._loop.run_until_complete, args=(self._run(),))
@@ -38,6 +41,13 @@ class Relaying:
         self._runner.close()
         self._database.close()
 
+    async def _do(self, command: WriterCommand[R]) -> R:
+        result = await self._runner.do(command)
+        if self._lost_results:
+            self._lost_results -= 1
+            raise StorageUnavailable("The result was lost.")
+        return result
+
     async def _run(self) -> None:
         self._relay.start()
         await self._stopping.wait()
@@ -45,9 +55,9 @@ class Relaying:
 
 
 @contextmanager
-def relaying(url: str, *targets: Target, policy: RetryPolicy = QUICK) -> Iterator[Relaying]:
+def relaying(url: str, *targets: Target, policy: RetryPolicy = QUICK, lost_results: int = 0) -> Iterator[Relaying]:
     """Relay to these targets until the block ends."""
-    relay = Relaying(url, targets, policy)
+    relay = Relaying(url, targets, policy, lost_results)
     try:
         yield relay
     finally:

@@ -88,6 +88,13 @@ def test_a_dead_target_costs_nothing_and_uses_up_nothing(url: str) -> None:
     assert sorted(row["attempts"] for row in rows(url)) == [0] * (100 - AT_ONCE) + [1] * AT_ONCE
 
 
+def test_changes_of_a_claim_whose_result_was_lost_do_not_wait_for_the_end_of_their_lease(url: str) -> None:
+    keep(url, [("t1", 1), ("t2", 1)])
+    with answering() as endpoint, relaying(url, shop(endpoint, seconds=FAR), lost_results=3):
+        wait_until(lambda: rows(url) == [], "everything was taken")
+    assert sorted(call.change["tracker_id"] for call in endpoint.calls) == ["t1", "t2"]
+
+
 def test_a_target_that_hangs_holds_up_no_other(url: str) -> None:
     keep(url, [(f"t{number}", 1) for number in range(100)], "alive")
     with answering(HANG) as dead, answering() as alive, relaying(url, shop(dead, seconds=1.0), shop(alive, "alive")):

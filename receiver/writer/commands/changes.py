@@ -54,9 +54,10 @@ class ExchangeChanges(TransactionCommand[Exchanged]):
 
 @dataclass(frozen=True, slots=True)
 class ReleaseChanges(TransactionCommand[int]):
-    """Release the claims of a relay that has ended; return the number of these changes that become suspects.
+    """Release the claims of a relay that has ended, or of an exchange; return the number of these changes that become suspects.
 
-    `owner` is the start of its marks; None means all relays. Changes of these `handlers` become suspects (`suspects.release`).
+    `owner` is the start of a relay's marks, or the mark of the exchange; None means all relays. Changes of these `handlers`
+    become suspects (`suspects.release`).
     """
 
     owner: str | None
