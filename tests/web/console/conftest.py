@@ -4,24 +4,31 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, BrowserContext
 
 from tests.conftest import lacking
-from tests.harness.browser import CHROMIUM, DESK, Tab, browsing
-from tests.harness.console_client import OPS
+from tests.harness.browser import DESK, Tab, browsing, find_chromium
+from tests.harness.console_client import OPS, ConsoleClient
 from tests.harness.service import Service
 from tests.harness.tasks import Task
 
 OpenTab = Callable[..., Tab]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
-    """A browser for all tests of a module."""
-    if not CHROMIUM.exists():
-        lacking("Chromium is not installed (Debian package: chromium)")
+    """A browser for all tests of the console."""
+    if find_chromium() is None:
+        lacking("Chromium is not installed (Debian package: chromium-headless-shell)")
     with browsing() as opened:
         yield opened
+
+
+def sign_in(context: BrowserContext, service: Service) -> None:
+    """Give a browser's context a session of its own, as the form does."""
+    operator = ConsoleClient(service)
+    operator.sign_in(OPS)
+    context.add_cookies([{"name": name, "value": value, "url": service.url} for name, value in operator.cookies.items()])
 
 
 @pytest.fixture
@@ -36,7 +43,8 @@ def open_tab(browser: Browser, running: Service) -> Iterator[OpenTab]:
             tab = Tab(context, service.url)
             tabs.append(tab)
             if signed_in:
-                tab.sign_in(OPS)
+                sign_in(context, service)
+                tab.open("/ops")
             return tab
 
         yield open_one

@@ -14,10 +14,11 @@ from tests.harness import ship24
 from tests.harness.browser import DESK, PHONE, Tab
 from tests.harness.console_client import OPS
 from tests.harness.sample_database import make_sample_database
-from tests.harness.service import Service, serving
+from tests.harness.service import ROOT, Service, serving
 from tests.web.console.conftest import OpenTab
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>\u202egnp.exe\u200b\x07 {{ 7 * 7 }} مرحبا"
+STYLE = ROOT / "receiver/web/console/static/console.css"
 UNFOLD = "document.querySelectorAll('details').forEach((node) => { node.open = true; })"
 
 
@@ -83,6 +84,12 @@ def a_reference(running: Service) -> str:
     return str(running.scalar("SELECT client_tracker_id FROM trackers WHERE client_tracker_id LIKE 'order-%' LIMIT 1"))
 
 
+def layout_widths() -> list[int]:
+    """Return the least width of each layout of the style sheet, where it is tightest, and the width of a large screen."""
+    breaks = re.findall(r"@media \((min|max)-width: ([\d.]+)rem\)", STYLE.read_text())
+    return sorted({320, 1920, *(int(float(width) * 16) + (end == "max") for end, width in breaks)})
+
+
 # Every page
 
 
@@ -104,7 +111,7 @@ def test_no_page_is_wider_than_the_window_and_nothing_is_cut(running: Service, o
     found = {}
     for path in pages(running):
         assert tab.open(path) == 200
-        for width in (320, 390, 480, 600, 768, 900, 1024, 1152, 1280, 1440, 1920):
+        for width in layout_widths():
             tab.page.set_viewport_size({"width": width, "height": 860})
             lines = tab.page.locator(".brand span").evaluate("(node) => node.getClientRects().length")
             found[path, width] = max(0, tab.overflow()), lines

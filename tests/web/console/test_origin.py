@@ -5,11 +5,11 @@ from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Browser, expect
 
 from receiver.web.console.login import find_fault
 from tests.conftest import StartService, lacking
-from tests.harness.browser import CHROMIUM, Tab, browsing
+from tests.harness.browser import Tab
 from tests.harness.console_client import ConsoleClient, find_form_token
 from tests.harness.network import wired
 from tests.harness.nginx import FieldNginx, find_nginx
@@ -126,12 +126,10 @@ def test_all_forms_work_behind_a_proxy_that_drops_the_port(front: tuple[Service,
     assert b"proxy_set_header Host $http_host" in older_browser.body
 
 
-def test_a_browser_signs_in_behind_a_proxy_that_drops_the_port(front: tuple[Service, FieldNginx]) -> None:
-    if not CHROMIUM.exists():
-        lacking("Chromium is not installed (Debian package: chromium)")
+def test_a_browser_signs_in_behind_a_proxy_that_drops_the_port(front: tuple[Service, FieldNginx], browser: Browser) -> None:
     _, nginx = front
-    with browsing() as browser:
-        tab = Tab(browser.new_context(), f"http://127.0.0.1:{nginx.port}")
+    with browser.new_context() as context:
+        tab = Tab(context, f"http://127.0.0.1:{nginx.port}")
         tab.sign_in(OPS)
         expect(tab.page.get_by_text("Signed in as anna")).to_be_visible()
         tab.page.get_by_role("button", name="Sign out").click()
