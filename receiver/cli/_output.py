@@ -1,6 +1,7 @@
 """Output of commands: tables for people, JSON for programs, progress and questions on standard error.
 
-Text from senders is printed as it is: markup has no effect, and control characters are replaced.
+Text from senders is printed as it is: markup has no effect, and control characters are replaced. What only a terminal needs is in
+`_terminal_output` and is imported when there is one, so that a command in a pipe begins fast.
 """
 
 import signal
@@ -10,25 +11,17 @@ from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
 from types import FrameType
-from typing import Any, Literal
+from typing import Any
 
 import click
 import orjson
-from rich import box
-from rich.console import Console, RenderableType
-from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
-from rich.text import Text
 
 from receiver.cli._errors import printable
-from receiver.cli._terminal import on_terminal, shown_zone, zone_name
+from receiver.cli._terminal import TableCell, on_terminal, shown_zone, zone_name
 from receiver.domain.labels import label
 from receiver.domain.time_texts import localise_times
 from receiver.errors import ReceiverError
 from receiver.storage.queries import ResultPage
-
-_GAP = 2  # between columns
-_MIN_WRAPPED = 8  # the width of a wrapped column below which the other columns are wrapped too
 
 _COLOURS = {
     "applied": "green",
@@ -118,17 +111,9 @@ def show_table(
         for line in (columns, *rows):
             show_cells(line)
         return
-    cells = [[_cell(value) for value in row] for row in rows]
-    widths = [max(cell.cell_len for cell in column) for column in zip(map(Text, columns), *cells, strict=True)]
-    wide = {column: width + _GAP for column, width in zip(columns, widths, strict=True) if column not in wrapped}
-    fits = sum(wide.values()) + _MIN_WRAPPED * len(wrapped) <= Console().width
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False, header_style="bold")
-    for column in columns:
-        justify: Literal["left", "right"] = "right" if column in numbers else "left"
-        table.add_column(column, overflow="fold", no_wrap=column in wide and fits, justify=justify)
-    for row_of_cells in cells:
-        table.add_row(*row_of_cells)
-    _show(table)
+    from receiver.cli._terminal_output import print_table  # noqa: PLC0415  slow, and a pipe does without
+
+    print_table(columns, [[_cell(value) for value in row] for row in rows], wrapped, numbers)
 
 
 def show_page(
@@ -165,23 +150,27 @@ def show_end(page: ResultPage, rows_name: str) -> None:
 
 def show_pairs(pairs: Iterable[tuple[str, object]]) -> None:
     """Print names and values, one pair a line. Leave out empty values."""
-    table = Table(box=None, pad_edge=False, show_header=False)
-    table.add_column(style="bold", overflow="fold")
-    table.add_column(overflow="fold")
-    for name, value in pairs:
-        if value not in (None, ""):
-            table.add_row(_cell(name), _cell(value))
-    _show(table)
+    cells = [(_cell(name), _cell(value)) for name, value in pairs if value not in (None, "")]
+    if on_terminal():
+        from receiver.cli._terminal_output import print_pairs  # noqa: PLC0415  slow, and a pipe does without
+
+        print_pairs(cells)
+        return
+    width = max((len(name.text) for name, _ in cells), default=0)
+    for name, value in cells:
+        click.echo(f"{name.text:{width}}  {value.text}")
 
 
 def show_sentences(sentences: Iterable[str]) -> None:
-    """Print sentences as a list, wrapped between words."""
-    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), show_header=False)
-    table.add_column()
-    table.add_column(overflow="fold")
-    for sentence in sentences:
-        table.add_row("-", Text(printable(localise(sentence))))
-    _show(table)
+    """Print sentences as a list, on a terminal wrapped between words."""
+    texts = [printable(localise(sentence)) for sentence in sentences]
+    if on_terminal():
+        from receiver.cli._terminal_output import print_sentences  # noqa: PLC0415  slow, and a pipe does without
+
+        print_sentences(texts)
+        return
+    for text in texts:
+        click.echo(f"- {text}")
 
 
 def show_heading(text: str) -> None:
@@ -192,7 +181,7 @@ def show_heading(text: str) -> None:
 
 def show_cells(cells: Sequence[object]) -> None:
     """Print one line of a list for programs: whole cells with tabs between them. A tab in a cell is replaced."""
-    click.echo("\t".join(_cell(value).plain for value in cells))
+    click.echo("\t".join(_cell(value).text for value in cells))
 
 
 def show_line(cells: Sequence[tuple[object, int]], last: object) -> None:
@@ -203,41 +192,30 @@ def show_line(cells: Sequence[tuple[object, int]], last: object) -> None:
     if not on_terminal():
         show_cells([*(value for value, _ in cells), last])
         return
-    line = Text()
-    for value, width in cells:
-        cell = _cell(value)
-        cell.truncate(width, overflow="ellipsis", pad=True)
-        line.append_text(cell).append(" ")
-    line.append_text(_cell(last))
-    edge = terminal_width()
-    if edge is not None:
-        line.truncate(edge, overflow="ellipsis")
-    _show(line)
+    from receiver.cli._terminal_output import print_line  # noqa: PLC0415  slow, and a pipe does without
+
+    print_line([(_cell(value), width) for value, width in cells], _cell(last))
 
 
 def terminal_width() -> int | None:
     """Return the width of the terminal or the value of COLUMNS, or None without either."""
-    return Console().width if on_terminal() else None
+    if not on_terminal():
+        return None
+    from receiver.cli._terminal_output import measure_width  # noqa: PLC0415  slow, and a pipe does without
+
+    return measure_width()
 
 
-def coloured(value: object, outcome: str) -> Text:
+def coloured(value: object, outcome: str) -> TableCell:
     """Return a cell in the colour of an outcome."""
-    return Text(printable(value), style=_COLOURS.get(outcome, ""))
+    return TableCell(printable(value), _COLOURS.get(outcome, ""))
 
 
-def _cell(value: object) -> Text:
-    if isinstance(value, Text):
+def _cell(value: object) -> TableCell:
+    if isinstance(value, TableCell):
         return value
     text = printable(value)
-    return Text(text, style=_COLOURS.get(text.split(" ")[0], ""))
-
-
-def _show(what: RenderableType) -> None:
-    """Print through click, which handles closed pipes and drops colours where there is no terminal."""
-    console = Console(highlight=False)
-    with console.capture() as capture:
-        console.print(what, soft_wrap=isinstance(what, Text))
-    click.echo("\n".join(line.rstrip() for line in capture.get().splitlines()))
+    return TableCell(text, _COLOURS.get(text.split(" ")[0], ""))
 
 
 @contextmanager
@@ -246,11 +224,10 @@ def advancing(label: str, total: int, *, in_bytes: bool = False) -> Iterator[Cal
     if not sys.stderr.isatty() or not total:
         yield lambda _steps: None
         return
-    numbers = DownloadColumn() if in_bytes else MofNCompleteColumn()
-    columns = (TextColumn("{task.description}"), BarColumn(), numbers, TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(label, total=total)
-        yield lambda steps: progress.advance(task, steps)
+    from receiver.cli._terminal_output import print_progress  # noqa: PLC0415  slow, and a pipe does without
+
+    with print_progress(label, total, in_bytes=in_bytes) as advance:
+        yield advance
 
 
 @contextmanager

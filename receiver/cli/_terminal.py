@@ -3,7 +3,7 @@
 import os
 import sys
 from datetime import UTC, tzinfo
-from typing import Any
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import click
@@ -11,6 +11,13 @@ import click
 from receiver import clock
 
 _IN_UTC = "receiver.in_utc"
+
+
+class TableCell(NamedTuple):
+    """A text without control characters, and its colour on a terminal: a style of rich, or none."""
+
+    text: str
+    style: str
 
 
 def on_terminal() -> bool:

@@ -4,7 +4,7 @@ Only this module, `engines` (connections), `faults` (errors), `postgresql`, and 
 """
 
 import shutil
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing, contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -13,8 +13,7 @@ from typing import Any
 
 import orjson
 from sqlalchemy import ColumnElement, Connection, CursorResult, Engine, Select, Table, collate, func, select, text
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.dialects.postgresql.psycopg import dialect as psycopg_dialect
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import Dialect
 from sqlalchemy.exc import DBAPIError
 
@@ -45,7 +44,7 @@ class Database:
         self.url = read_url(url)
         self.is_sqlite = is_sqlite(self.url)
         self.path = Path(self.url.database or "") if self.is_sqlite else None
-        self.dialect: Dialect = sqlite.dialect(paramstyle="qmark") if self.is_sqlite else psycopg_dialect(paramstyle="format")  # type: ignore[no-untyped-call]
+        self.dialect, self._insert = _choose_dialect(is_sqlite=self.is_sqlite)
         self.takes_arrays = not self.is_sqlite
         self.plans_by_statistics = not self.is_sqlite
         self.has_one_writer = self.is_sqlite
@@ -155,7 +154,8 @@ class Database:
         On SQLite a failing INSERT rolls back the transaction, which happens here anyway. So SQLite need not save every page
         that the statement changes to undo only that statement.
         """
-        return sqlite.insert(table).prefix_with("OR ROLLBACK") if self.is_sqlite else postgresql.insert(table)
+        insert = self._insert(table)
+        return insert.prefix_with("OR ROLLBACK") if self.is_sqlite else insert
 
     def select_packed(self, columns: Sequence[ColumnElement[Any]]) -> Select[Any]:
         """Return a SELECT of the columns whose result `unpack` reads.
@@ -286,3 +286,13 @@ class Database:
             )
         with self.read() as connection:
             return max(0, int(connection.execute(statement).scalar() or 0))
+
+
+def _choose_dialect(*, is_sqlite: bool) -> tuple[Dialect, Callable[[Table], Any]]:
+    """Return the dialect of the statements that are written once, and the function that starts an INSERT."""
+    if is_sqlite:
+        return sqlite.dialect(paramstyle="qmark"), sqlite.insert
+    from sqlalchemy.dialects import postgresql  # noqa: PLC0415  slow, and SQLite does without
+    from sqlalchemy.dialects.postgresql.psycopg import dialect  # noqa: PLC0415
+
+    return dialect(paramstyle="format"), postgresql.insert  # type: ignore[no-untyped-call]

@@ -96,6 +96,7 @@ def _run(
 
 def tune_gc() -> None:
     """Collect cycles rarely: reference counts free a delivery. Call this before the fork: a collection touches all pages."""
+    gc.unfreeze()  # what the imports left over
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)

@@ -7,7 +7,7 @@ the sender or by us, never by the database, so that no sequence is shared.
 from sqlalchemy import BigInteger, Boolean, Index, LargeBinary, Text, false, literal_column, text
 from sqlmodel import Field
 
-from receiver.storage.tables.metadata import Table, key
+from receiver.storage.tables.metadata import Table, key, partial_index
 
 NOT_ACCEPTED = text("outcome <> 'accepted'")
 """The condition of a partial index. SQLite uses the index only for queries with exactly this text."""
@@ -60,15 +60,14 @@ class DeliveryTable(Table, table=True):
 
     __tablename__ = "deliveries"
     __table_args__ = (
-        Index(
+        partial_index(
             "ix_deliveries_not_accepted",
             *("id", "outcome", "status", "source", "client", "received"),
-            sqlite_where=NOT_ACCEPTED,
-            postgresql_where=NOT_ACCEPTED,
+            where=NOT_ACCEPTED,
         ),
         Index(None, "source", "id"),
-        Index("ix_deliveries_tests", "id", "test_run", sqlite_where=IS_TEST, postgresql_where=IS_TEST),
-        Index("ix_deliveries_brought_in", "id", "origin", sqlite_where=IS_BROUGHT_IN, postgresql_where=IS_BROUGHT_IN),
+        partial_index("ix_deliveries_tests", "id", "test_run", where=IS_TEST),
+        partial_index("ix_deliveries_brought_in", "id", "origin", where=IS_BROUGHT_IN),
         {"sqlite_with_rowid": False},
     )
 
@@ -118,12 +117,11 @@ class MessageTable(Table, table=True):
     __tablename__ = "messages"
     __table_args__ = (
         Index(None, "delivery_id"),
-        Index(
+        partial_index(
             "ix_messages_without_events",
             "source",
             "tracker_id",
-            sqlite_where=WITHOUT_EVENTS,
-            postgresql_where=WITHOUT_EVENTS,
+            where=WITHOUT_EVENTS,
         ),
     )
 
@@ -192,23 +190,20 @@ class TrackerTable(Table, table=True):
     __tablename__ = "trackers"
     __table_args__ = (
         Index(None, "source", "status_milestone", "moved_at", "tracker_id"),
-        Index(
+        partial_index(
             "ix_trackers_milestone_differs",
             *("source", "status_milestone", "moved_at", "tracker_id"),
-            sqlite_where=MILESTONE_DIFFERS,
-            postgresql_where=MILESTONE_DIFFERS,
+            where=MILESTONE_DIFFERS,
         ),
-        Index(
+        partial_index(
             "ix_trackers_open_packages",
             *("source", "status_milestone", "moved_at", "tracker_id"),
-            sqlite_where=IS_OPEN_PACKAGE,
-            postgresql_where=IS_OPEN_PACKAGE,
+            where=IS_OPEN_PACKAGE,
         ),
-        Index(
+        partial_index(
             "ix_trackers_tests",
             *("source", "status_milestone", "moved_at", "tracker_id"),
-            sqlite_where=IS_TEST,
-            postgresql_where=IS_TEST,
+            where=IS_TEST,
         ),
     )
 
@@ -250,7 +245,7 @@ class SearchTermTable(Table, table=True):
 
     __tablename__ = "terms"
     __table_args__ = (
-        Index("ix_terms_ending", ENDING, sqlite_where=HAS_ENDING, postgresql_where=HAS_ENDING),
+        partial_index("ix_terms_ending", ENDING, where=HAS_ENDING),
         {"sqlite_with_rowid": False},
     )
 
@@ -278,7 +273,7 @@ class QuarantineTable(Table, table=True):
     __table_args__ = (
         Index(None, "delivery_id"),
         Index(None, "reason", "id"),
-        Index("ix_quarantine_open", "id", "reason", "source", sqlite_where=IS_OPEN, postgresql_where=IS_OPEN),
+        partial_index("ix_quarantine_open", "id", "reason", "source", where=IS_OPEN),
     )
 
     id: str = key()

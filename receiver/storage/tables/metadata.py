@@ -3,7 +3,7 @@
 from typing import Any
 
 import sqlalchemy
-from sqlalchemy import MetaData, Text
+from sqlalchemy import Index, MetaData, Text, TextClause
 from sqlmodel import Field, SQLModel
 
 METADATA = MetaData(
@@ -24,6 +24,15 @@ class Table(SQLModel):
 def key() -> Any:
     """Return a text column of the primary key."""
     return Field(primary_key=True, sa_type=Text)
+
+
+def partial_index(name: str, *columns: Any, where: TextClause) -> Index:
+    """Return an index on the rows of a condition, on both databases.
+
+    It is written down for SQLite alone: `postgresql_where` would make each command import PostgreSQL's dialect. Migrations make
+    the indexes.
+    """
+    return Index(name, *columns, sqlite_where=where)
 
 
 def table_of(model: type[Table]) -> sqlalchemy.Table:

@@ -20,7 +20,7 @@ from sqlalchemy import (
 )
 from sqlmodel import Field
 
-from receiver.storage.tables.metadata import Table, key, table_of
+from receiver.storage.tables.metadata import Table, key, partial_index, table_of
 
 BLOCKED = 1 << 62
 """The `due_at` of a change that waits behind an earlier one of its tracker and target: later than any real time."""
@@ -38,8 +38,8 @@ class DispatchTable(Table, table=True):
     __tablename__ = "dispatches"
     __table_args__ = (
         Index(None, "target", "due_at"),
-        Index("ix_dispatches_claim", "claim", sqlite_where=IS_CLAIMED, postgresql_where=IS_CLAIMED),
-        Index("ix_dispatches_failed", "target", "made_at", sqlite_where=HAS_FAILED, postgresql_where=HAS_FAILED),
+        partial_index("ix_dispatches_claim", "claim", where=IS_CLAIMED),
+        partial_index("ix_dispatches_failed", "target", "made_at", where=HAS_FAILED),
         {"sqlite_with_rowid": False},
     )
 
