@@ -16,7 +16,9 @@ import struct
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from socket import gethostname
 from time import monotonic, sleep
+from typing import NamedTuple
 
 from receiver.errors import StorageUnavailable, WriterTaken
 
@@ -26,6 +28,24 @@ _FLOCK = struct.Struct("hhqqi4x")  # struct flock of Linux: type, whence, start,
 _LOCKED_BYTE = 1 << 61
 _HOLDER_BYTES = _LOCKED_BYTE + 1  # the byte at this offset plus the holder's process id is locked too
 _MAX_PROCESS_ID = 1 << 32
+_ID_BYTES = 20  # version 0.1.0 reads so many bytes of the lock beside the file, and finds only the process id
+_MAX_WRITTEN_BYTES = 300
+
+
+class Holder(NamedTuple):
+    """The process that holds a lock: its id (0: unknown), and if it is in another container, the host name there."""
+
+    process_id: int
+    elsewhere: str | None = None
+
+    def __str__(self) -> str:
+        name = f"process {self.process_id}" if self.process_id else "another process"
+        return name if self.elsewhere is None else f"{name} in another container (host name {self.elsewhere})"
+
+    @property
+    def is_gone(self) -> bool:
+        """Tell whether it has ended. Of one in another container, whose ids mean nothing here, this is not known."""
+        return self.elsewhere is None and not is_alive(self.process_id)
 
 
 class WriterLock:
@@ -72,7 +92,7 @@ class WriterLock:
         self._beside = _open(path, os.O_CREAT)
         self._wait_for(lambda: _flock(self._beside))
         os.ftruncate(self._beside, 0)
-        os.pwrite(self._beside, str(os.getpid()).encode(), 0)
+        os.pwrite(self._beside, f"{os.getpid():<{_ID_BYTES}}{_find_namespace()} {gethostname()}".encode(), 0)
 
     def _lock_file(self, flags: int) -> int:
         descriptor = _open(self._database, flags)
@@ -83,28 +103,28 @@ class WriterLock:
             raise
         return descriptor
 
-    def _wait_for(self, attempt: Callable[[], int | None]) -> None:
+    def _wait_for(self, attempt: Callable[[], Holder | None]) -> None:
         """Acquire a lock. If its holder is dead, wait for the holder's writing child, which still finishes a commit."""
         deadline = monotonic() + _ORPHAN_SECONDS
         while (holder := attempt()) is not None:
-            if is_alive(holder) or monotonic() > deadline:
+            if not holder.is_gone or monotonic() > deadline:
+                name = str(holder)
                 raise WriterTaken(
-                    f"{f'Process {holder}' if holder else 'Another process'} already writes to {self._database}. A SQLite file "
-                    "has one writing process; stop that one, or use PostgreSQL for several (RECEIVER_DATABASE_URL)."
+                    f"{name[0].upper()}{name[1:]} already writes to {self._database}. A SQLite file has one writing process; "
+                    "stop that one, or use PostgreSQL for several (RECEIVER_DATABASE_URL)."
                 )
             sleep(0.05)
 
 
-def find_writer(database: Path) -> int | None:
-    """Return the id of the process that holds the lock beside a database file, or None.
+def find_writer(database: Path) -> Holder | None:
+    """Return the process that holds the lock beside a database file, or None.
 
     The shared lock that this takes for a moment never makes another process wait.
     """
     try:
         with Path(f"{database}.lock").open("rb") as lock:
-            written = lock.read(20).strip()
-            holder = int(written) if written.isdigit() else 0
-            if holder == 0 or not is_alive(holder):
+            holder = _read_holder(lock.read(_MAX_WRITTEN_BYTES))
+            if holder.process_id == 0 or holder.is_gone:
                 return None
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -127,18 +147,31 @@ def is_locked(database: Path) -> bool:
     return bool(kind != fcntl.F_UNLCK)
 
 
-def _flock(descriptor: int) -> int | None:
-    """Lock a file; return None if that worked, otherwise the process id of the holder (0: unknown)."""
+def _flock(descriptor: int) -> Holder | None:
+    """Lock a file; return None if that worked, otherwise the holder."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
-        written = os.pread(descriptor, 20, 0).strip()
-        return int(written) if written.isdigit() else 0
+        return _read_holder(os.pread(descriptor, _MAX_WRITTEN_BYTES, 0))
     return None
 
 
-def _lock_record(descriptor: int) -> int | None:
-    """Lock the record; return None if that worked, otherwise the process id of the holder (0: unknown)."""
+def _read_holder(written: bytes) -> Holder:
+    """Read the lock beside the file. Version 0.1.0 writes the process id alone."""
+    number = written[:_ID_BYTES].strip()
+    namespace, _, host = written[_ID_BYTES:].decode(errors="replace").partition(" ")
+    return Holder(int(number) if number.isdigit() else 0, host if namespace != _find_namespace() and host else None)
+
+
+def _find_namespace() -> str:
+    """Return the name of the namespace of our process ids, which each container has of its own, or nothing."""
+    with suppress(OSError):
+        return str(Path("/proc/self/ns/pid").readlink())
+    return ""
+
+
+def _lock_record(descriptor: int) -> Holder | None:
+    """Lock the record; return None if that worked, otherwise the holder."""
     if not hasattr(fcntl, "F_OFD_SETLK"):  # not on this system: only the lock beside the file protects it
         return None
     try:
@@ -146,7 +179,7 @@ def _lock_record(descriptor: int) -> int | None:
     except OSError:
         holders = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, _HOLDER_BYTES, _MAX_PROCESS_ID, 0)
         kind, _, start, _, _ = _FLOCK.unpack(fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, holders))
-        return 0 if kind == fcntl.F_UNLCK else int(start) - _HOLDER_BYTES
+        return Holder(0 if kind == fcntl.F_UNLCK else int(start) - _HOLDER_BYTES)
     holder = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, _HOLDER_BYTES + os.getpid(), 1, 0)
     fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, holder)
     return None

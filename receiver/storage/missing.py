@@ -16,7 +16,7 @@ def explain_missing(path: Path) -> StorageUnavailable:
     """Return the error for a path without a file: DatabaseLost if there was a database, otherwise NoDatabase."""
     lock = Path(f"{path}.lock")
     if (writer := find_writer(path)) is not None:
-        return DatabaseLost(f"The database file {path} is gone, but process {writer} serves it. {explain_restore(path)}")
+        return DatabaseLost(f"The database file {path} is gone, but {writer} serves it. {explain_restore(path)}")
     if read_salt(path) is not None:
         return DatabaseLost(
             f"The database file {path} is gone; its write-ahead log {wal_of(path)} is left. {explain_restore(path)}"
@@ -33,7 +33,7 @@ def explain_replaced(path: Path) -> DatabaseLost | None:
         return None
     writer = find_writer(path)
     if writer is not None and not is_locked(path):
-        return DatabaseLost(f"{path} is not the database that process {writer} serves: it was replaced. {explain_restore(path)}")
+        return DatabaseLost(f"{path} is not the database that {writer} serves: it was replaced. {explain_restore(path)}")
     return explain_left_wal(path)
 
 

@@ -16,7 +16,7 @@ from tests.harness import ship24
 from tests.harness.command import run_command
 from tests.harness.fork_server import BASE
 from tests.harness.rows import table_rows
-from tests.harness.service import DEADLINE_SECONDS, Service, start_command, wait_until
+from tests.harness.service import DEADLINE_SECONDS, Service, environment, start_command, wait_until
 from tests.harness.storage import make_tables
 
 FILES = ("", "-wal", "-shm")
@@ -285,6 +285,30 @@ def test_a_second_writer_is_refused_whatever_path_it_uses(
     assert running.process is not None
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert f"Process {running.process.pid} already writes to {other}" in done.stderr
+
+
+_HOLD = """
+import pathlib, socket, sys
+from receiver.storage.lock import WriterLock
+socket.sethostname("other")
+held = WriterLock(pathlib.Path("receiver.db"))
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_writer_in_another_container_is_named_with_its_host(data: Path) -> None:
+    make_tables(url := f"sqlite:///{data}/receiver.db")
+    container = ["unshare", "--pid", "--uts", "--fork", sys.executable, "-c", _HOLD]
+    with subprocess.Popen(container, cwd=data, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdin is not None
+        assert holder.stdout is not None
+        if not holder.stdout.readline():
+            lacking("this user may not make a namespace of process ids")
+        done = run_command("prune", cwd=data, env=environment(url))
+        holder.stdin.close()
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert done.stderr.startswith("receiver: Process 1 in another container (host name other) already writes to ")
 
 
 def test_whoever_writes_next_waits_for_the_last_commit_of_a_service_that_was_killed(running: Service, data: Path) -> None:
