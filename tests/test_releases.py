@@ -38,11 +38,18 @@ def test_actions_are_pinned_by_commit_and_named_by_version() -> None:
     assert len({line.partition("@")[2] for line in foreign if "checkout" in line}) == 1
 
 
+def test_a_release_waits_for_every_workflow_that_tests() -> None:
+    others = [name for name in WORKFLOWS if name != "release.yml"]
+    assert [name for name in others if f"uses: ./.github/workflows/{name}\n" not in WORKFLOWS["release.yml"]] == []
+    jobs = re.findall(r"^  ([\w-]+):\n    uses: \./", WORKFLOWS["release.yml"], re.MULTILINE)
+    assert f"    needs: [{', '.join(jobs)}]\n" in WORKFLOWS["release.yml"]
+
+
 def test_workflows_run_what_the_makefile_has_on_each_supported_python() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     runs = {line.strip() for text in WORKFLOWS.values() for line in text.splitlines() if "run:" in line}
     made = {word for line in runs for words in re.findall(r"make ((?:[a-z-]+ ?)+)", line) for word in words.split()}
-    assert made == {"test", "test-databases", "wheel", "sbom", "image", "check-tag"}
+    assert made == {"test", "test-databases", "test-image", "wheel", "sbom", "image", "check-tag"}
     assert {name for name in made if not re.search(rf"^{name}:", makefile, re.MULTILINE)} == set()
     versions = re.findall(r"\"(3\.\d+)\"", WORKFLOWS["test.yml"])
     lowest = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["requires-python"]
