@@ -180,6 +180,12 @@ class ReadingFailed(ReceiverError):
         self.cause = cause
 
 
+class BodyDamaged(ReceiverError):
+    """The stored bytes of a body are not those that were written, or this program does not know how they were packed."""
+
+    code = "body_damaged"
+
+
 class AlreadyRunning(ReceiverError):
     """The same operation is already running elsewhere."""
 

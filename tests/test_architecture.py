@@ -42,6 +42,7 @@ ONLY_IN = {
     "alembic": "storage",
     "psycopg": "storage",
     "sqlite3": "storage",
+    "backports": "storage",
     "starlette": "access monitoring web service",
     "jinja2": "web",
     "markupsafe": "web",

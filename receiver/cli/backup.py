@@ -38,7 +38,7 @@ def backup(file: Path, *, check: bool) -> None:
     """
     settings = load()
     with until_interrupted() as interrupted:
-        facts = read_copy(file, interrupted) if check else _back_up(settings, file, interrupted)
+        facts = read_copy(file, interrupted, with_bodies=True) if check else _back_up(settings, file, interrupted)
     show_copy(file, facts)
 
 

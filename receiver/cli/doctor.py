@@ -27,9 +27,11 @@ from receiver.sources.shiipp import FIELDS, explain_unmapped, identify, map_item
 from receiver.storage import queries, version
 from receiver.storage.database import Database
 from receiver.storage.queries.reconciliation import list_reconciliations
+from receiver.storage.stored_bodies import find_damaged_body
 
 _MAX_SKEW_SECONDS = 2.0
 _CHECK_SECONDS = 60.0
+_CHECKED_BODIES = 1_000  # a check of a copy reads them all
 _LOST_SPAN = timedelta(days=7)
 _CONCERNS = {"refused", "unknown_path", "failed", "unreadable", "quarantined"}
 
@@ -115,7 +117,7 @@ def _check_durability(database: Database) -> Finding:
 
 
 def _check_integrity(database: Database) -> Finding:
-    """Let SQLite check its file, for a limited time, because the WAL of the service grows meanwhile."""
+    """Let SQLite check its file, for a limited time, because the WAL of the service grows meanwhile; read the newest bodies."""
     size = f"{database.size_bytes() / 2**20:.0f} MiB"
     if sys.stderr.isatty():
         click.echo(f"Checking {size} …", err=True)
@@ -123,6 +125,9 @@ def _check_integrity(database: Database) -> Finding:
         damage = database.find_damage(_CHECK_SECONDS)
     except TimeoutError:
         return Finding("warn", "integrity", f"unknown: checking {size} takes longer than {_CHECK_SECONDS:g} s; check a copy")
+    if damage is None:
+        with database.read() as connection:
+            damage = find_damaged_body(connection, lambda: False, _CHECKED_BODIES)
     if damage is not None:
         return Finding("fail", "integrity", f"the file is damaged; restore a copy: {damage}")
     return Finding("ok", "integrity", f"quick_check found no damage in {size}")

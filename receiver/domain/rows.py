@@ -42,12 +42,16 @@ class DeliveryRow(NamedTuple):
 
 
 class BodyRow(NamedTuple):
-    """The bytes of a delivery: its headers without secrets (JSON pairs), its body, and our answer."""
+    """The bytes of a delivery: its headers without secrets (JSON pairs), its body, and our answer.
+
+    Where they are packed, `body` is the frame with all three, which has `content_bytes` of content, and the others are empty.
+    """
 
     delivery_id: str
     headers: str
     body: bytes
     answer: bytes
+    content_bytes: int | None = None
 
 
 class MessageRow(NamedTuple):

@@ -22,8 +22,10 @@ from receiver.maintenance.pruned import PrunedHistory, read_history, take_over
 from receiver.storage.completions import Completions
 from receiver.storage.database import Database
 from receiver.storage.ledger import Ledger
+from receiver.storage.packed_bodies import unpack
 from receiver.storage.replay import ReplayDecider
 from receiver.storage.statements import Insert
+from receiver.storage.stored_bodies import BodyWriter, read_stored
 from receiver.storage.stored_deliveries import can_be_decided, has_body, make_delivery
 from receiver.storage.tables.ledger import (
     IS_OPEN,
@@ -84,7 +86,7 @@ class Rebuild:
         self._ledger = Ledger(target)
         self._replays = ReplayDecider(target, max_future)
         self._add_deliveries = Insert(target, table_of(DeliveryTable), DeliveryRow)
-        self._add_bodies = Insert(target, table_of(BodyTable), BodyRow)
+        self._bodies = BodyWriter(target)
         self._add_terms = Insert(target, table_of(SearchTermTable), SearchTermRow)
         self._add_links = Insert(target, table_of(LinkTable), LinkRow)
         self._completions = Completions(target)
@@ -146,18 +148,18 @@ class Rebuild:
             yield self._read(chunk)
 
     def _read(self, rows: Sequence[DeliveryRow]) -> list[RebuildDelivery]:
-        bodies = table_of(BodyTable)
-        stored = select(bodies).where(bodies.c.delivery_id.in_([row.id for row in rows]))
-        found = {row.delivery_id: BodyRow._make(row) for row in self._source.execute(stored)}
+        found = read_stored(self._source, [row.id for row in rows])
         return [self._parse_stored(row, found.get(row.id)) for row in rows]
 
     def _parse_stored(self, row: DeliveryRow, stored: BodyRow | None) -> RebuildDelivery:
-        if stored is None or not can_be_decided(row) or not has_body(row, stored.body):
-            return RebuildDelivery(row, stored, None)
+        content = stored
         try:
-            return RebuildDelivery(row, stored, self._parse(make_delivery(row, stored.headers, bytes(stored.body))))
-        except ReceiverError:
-            return RebuildDelivery(row, stored, None)
+            content = None if stored is None else unpack(stored)
+            if content is None or not can_be_decided(row) or not has_body(row, content.body):
+                return RebuildDelivery(row, content, None)
+            return RebuildDelivery(row, content, self._parse(make_delivery(row, content.headers, content.body)))
+        except ReceiverError:  # also if it is damaged: then it is copied as it is stored
+            return RebuildDelivery(row, content, None)
 
     def _store(self, chunk: Sequence[RebuildDelivery]) -> None:
         """Store deliveries in one transaction. If that fails, store each alone; one that fails alone is quarantined."""
@@ -197,7 +199,7 @@ class Rebuild:
                     batch_state.decide(delivery.submission.delivery, [message])
         self._ledger.write(connection, batch_state)
         self._add_deliveries.execute(connection, [delivery.row for delivery in chunk])
-        self._add_bodies.execute(connection, [delivery.stored for delivery in chunk if delivery.stored is not None])
+        self._bodies.add(connection, [(each.row.source, each.stored) for each in chunk if each.stored is not None])
 
     def _replay(self, entry: AuditRow) -> None:
         """Repeat a replay by an operator. A delivery that was taken over from history needs none."""

@@ -19,7 +19,8 @@ from receiver.errors import Unauthorized
 from receiver.storage.database import Database
 from receiver.storage.ledger import Ledger
 from receiver.storage.statements import Insert
-from receiver.storage.tables.ledger import BodyTable, DeliveryTable
+from receiver.storage.stored_bodies import BodyWriter
+from receiver.storage.tables.ledger import DeliveryTable
 from receiver.storage.tables.metadata import table_of
 
 _NONE: Mapping[str, int] = dict.fromkeys(OUTCOMES, 0)
@@ -50,7 +51,7 @@ class BatchKeeper:
         self._max_future = max_future
         self._ledger = Ledger(database, subscriptions)
         self._add_deliveries = Insert(database, table_of(DeliveryTable), DeliveryRow)
-        self._add_bodies = Insert(database, table_of(BodyTable), BodyRow)
+        self._bodies = BodyWriter(database)
 
     def read(self, connection: Connection, batch: Sequence[Submission], now: datetime) -> BatchState:
         """Read the state that a batch needs, and lock its trackers."""
@@ -70,9 +71,10 @@ class BatchKeeper:
         for kept in decided:
             delivery = kept.submission.delivery
             rows.append(_make_row(kept, now))
-            bodies.append(BodyRow(delivery.id, orjson.dumps(delivery.headers).decode(), delivery.body, kept.answer.body))
+            content = BodyRow(delivery.id, orjson.dumps(delivery.headers).decode(), delivery.body, kept.answer.body)
+            bodies.append((delivery.source, content))
         self._add_deliveries.execute(connection, rows)
-        self._add_bodies.execute(connection, bodies)
+        self._bodies.add(connection, bodies)
         return rows
 
 

@@ -12,6 +12,7 @@ from sqlalchemy.exc import DBAPIError
 from receiver.errors import StorageUnavailable
 from receiver.storage.damage import find_damage
 from receiver.storage.snapshots import count_rows, open_snapshot
+from receiver.storage.stored_bodies import find_damaged_body
 from receiver.storage.tables.ledger import DeliveryTable
 from receiver.storage.tables.metadata import table_of
 from receiver.storage.version import FoundVersion, read_version
@@ -32,8 +33,8 @@ class CopyFacts(NamedTuple):
     last_delivery_at: int | None
 
 
-def read_copy(file: Path, interrupted: Callable[[], bool]) -> CopyFacts:
-    """Check a copy for damage, and return its facts.
+def read_copy(file: Path, interrupted: Callable[[], bool], *, with_bodies: bool = False) -> CopyFacts:
+    """Check a copy for damage, and return its facts. `with_bodies` unpacks every body: a damaged one prevents no backup.
 
     Raises StorageUnavailable for a file that is damaged, incomplete or no database of this program, and KeyboardInterrupt once
     `interrupted` returns True.
@@ -46,6 +47,8 @@ def read_copy(file: Path, interrupted: Callable[[], bool]) -> CopyFacts:
             found = read_version(connection)
             if found.version is None:
                 raise StorageUnavailable(f"{file} is no database of receiver: it has no tables.")
+            if with_bodies and found.has_packed_bodies and (damage := find_damaged_body(connection, interrupted)):
+                raise StorageUnavailable(f"{file} is damaged: {damage}")
             return CopyFacts(file.stat().st_size, found, count_rows(connection), _read_last_delivery(connection))
     except (DBAPIError, sqlite3.Error) as error:
         words = str(getattr(error, "orig", None) or error)

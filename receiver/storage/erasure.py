@@ -14,6 +14,7 @@ from receiver.errors import NotFound
 from receiver.storage.database import Database
 from receiver.storage.faults import LostRace
 from receiver.storage.queries.pages import is_storable
+from receiver.storage.stored_bodies import change_body, read_body
 from receiver.storage.tables.ledger import (
     NOT_ACCEPTED,
     WITHOUT_EVENTS,
@@ -73,7 +74,10 @@ def find_scope(database: Database, source: str, tracker_id: str) -> ErasureScope
 def plan_delivery(
     database: Database, subject: ErasureSubject, splits: Mapping[str, ReadItems], delivery_id: str, positions: frozenset[int]
 ) -> tuple[StoredBody, Erasure] | None:
-    """Return a delivery as it was read and the plan for it, or None if it needs none. `splits` are parsers by kind."""
+    """Return a delivery as it was read and the plan for it, or None if it needs none. `splits` are parsers by kind.
+
+    Raises BodyDamaged.
+    """
     with database.read() as connection:
         stored = _read_body(connection, delivery_id, positions)
     erasure = plan_erasure(subject, stored, splits.get(stored.kind))
@@ -81,15 +85,13 @@ def plan_delivery(
 
 
 def _read_body(connection: Connection, delivery_id: str, positions: frozenset[int]) -> StoredBody:
-    deliveries, bodies, quarantine = table_of(DeliveryTable), table_of(BodyTable), table_of(QuarantineTable)
-    stored = select(deliveries.c.kind, bodies.c.body).where(deliveries.c.id == delivery_id)
-    stored = stored.select_from(deliveries).outerjoin(bodies, bodies.c.delivery_id == deliveries.c.id)
+    deliveries, quarantine = table_of(DeliveryTable), table_of(QuarantineTable)
     columns = (quarantine.c[name] for name in StoredPart._fields)
-    row = connection.execute(stored).first()
+    kind = connection.execute(select(deliveries.c.kind).where(deliveries.c.id == delivery_id)).scalar()
+    stored = read_body(connection, delivery_id)
     parts = connection.execute(select(*columns).where(quarantine.c.delivery_id == delivery_id).order_by(quarantine.c.id)).all()
-    body = None if row is None or row.body is None else bytes(row.body)
     stored_parts = tuple(StoredPart(part.id, part.position, part.tracker_id, bytes(part.raw)) for part in parts)
-    return StoredBody(delivery_id, "" if row is None else row.kind, body, positions, stored_parts)
+    return StoredBody(delivery_id, kind or "", None if stored is None else stored.body, positions, stored_parts)
 
 
 def forget_tracker(connection: Connection, source: str, tracker_id: str, failures: tuple[tuple[str, int], ...]) -> None:
@@ -115,14 +117,12 @@ def erase(connection: Connection, database: Database, as_read: StoredBody, erasu
     connection.execute(database.lock_rows(row, deliveries))
     if _read_body(connection, erasure.delivery_id, as_read.positions) != as_read:
         return False
-    unchanged = bodies.c.delivery_id == erasure.delivery_id, bodies.c.body == as_read.body
+    still_there = True
     if erasure.removed:
-        written = connection.execute(delete(bodies).where(*unchanged)).rowcount
+        still_there = bool(connection.execute(delete(bodies).where(bodies.c.delivery_id == erasure.delivery_id)).rowcount)
     elif erasure.body is not None:
-        written = connection.execute(update(bodies).where(*unchanged).values(body=erasure.body)).rowcount
-    else:
-        written = 1
-    if not written:  # pruned meanwhile
+        still_there = change_body(connection, erasure.delivery_id, body=erasure.body)
+    if not still_there:  # pruned meanwhile
         raise LostRace
     if erasure.parts:
         connection.execute(update(quarantine).where(quarantine.c.id.in_(erasure.parts)).values(raw=b""))

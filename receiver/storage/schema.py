@@ -28,16 +28,19 @@ def migrate(database: Database) -> str:
     transaction, so that a service of the previous version never waits long. After an interruption the next call continues
     there.
 
-    Tables of a later, supported version stay as they are. Raises StorageUnavailable, or SchemaOutdated for tables of an unknown
-    version.
+    No program of an earlier version can run beside this one (`is_alone`) on a database with one writer, and on tables that are
+    made now. Tables of a later, supported version stay as they are. Raises StorageUnavailable, or SchemaOutdated for tables of an
+    unknown version.
     """
     scripts = ScriptDirectory(str(_SCRIPTS))
     filling = [script.revision for script in scripts.walk_revisions() if hasattr(script.module, "fill")]
     version = VERSION
     try:
         with database.connect_writer() as connection:
+            is_alone = database.has_one_writer or read_version(connection).version is None
+            connection.rollback()  # the version was only read
             for stop in [*reversed(filling), VERSION]:
-                version = _upgrade_again(database, connection, stop)
+                version = _upgrade_again(database, connection, stop, is_alone=is_alone)
                 if version == stop and stop in filling:
                     _fill(connection, scripts.get_revision(stop).module.fill)
     except SQLAlchemyError as error:
@@ -45,21 +48,21 @@ def migrate(database: Database) -> str:
     return version
 
 
-def _upgrade_again(database: Database, connection: Connection, to: str) -> str:
+def _upgrade_again(database: Database, connection: Connection, to: str, *, is_alone: bool) -> str:
     """Migrate the tables to a version; retry after a deadlock with a running service.
 
     No lock order avoids that: receivers start with trackers, relays with dispatches.
     """
     for _ in range(_ATTEMPTS - 1):
         try:
-            return _upgrade(database, connection, to)
+            return _upgrade(database, connection, to, is_alone=is_alone)
         except SQLAlchemyError as error:
             if find_fault(error) is not Fault.RACE:
                 raise
-    return _upgrade(database, connection, to)
+    return _upgrade(database, connection, to, is_alone=is_alone)
 
 
-def _upgrade(database: Database, connection: Connection, to: str) -> str:
+def _upgrade(database: Database, connection: Connection, to: str, *, is_alone: bool) -> str:
     """Migrate the tables to a version unless theirs is later; return their version."""
     with connection.begin():
         if not database.has_one_writer:
@@ -70,7 +73,7 @@ def _upgrade(database: Database, connection: Connection, to: str) -> str:
         if found.version is not None and found.version >= to:
             return found.version
         config = _config()
-        config.attributes["connection"] = connection
+        config.attributes.update(connection=connection, is_alone=is_alone)
         try:
             command.upgrade(config, to)
         except CommandError:

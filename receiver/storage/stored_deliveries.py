@@ -10,7 +10,8 @@ from receiver.domain.rows import DeliveryRow, derive
 from receiver.errors import NotFound, UnexpectedShape
 from receiver.storage.database import Database
 from receiver.storage.queries.pages import is_storable
-from receiver.storage.tables.ledger import BodyTable, DeliveryTable
+from receiver.storage.stored_bodies import read_body
+from receiver.storage.tables.ledger import DeliveryTable
 from receiver.storage.tables.metadata import table_of
 
 PRUNED = "The body of this delivery was deleted, so it cannot be replayed."
@@ -18,23 +19,23 @@ _NEVER_STORED = "This delivery was rejected or not stored, so there is nothing t
 
 
 def read_delivery(database: Database, delivery_id: str, *, needs_body: bool = True) -> Delivery:
-    """Return a delivery as it arrived. Raises NotFound, or UnexpectedShape if its body is not stored.
+    """Return a delivery as it arrived. Raises NotFound, UnexpectedShape if its body is not stored, or BodyDamaged.
 
     Unless it `needs_body`, a delivery whose body was pruned has an empty one.
     """
-    deliveries, bodies = table_of(DeliveryTable), table_of(BodyTable)
+    deliveries = table_of(DeliveryTable)
     if not is_storable(delivery_id):
         raise NotFound("There is no delivery with this id.")
     with database.read() as connection:
         found = connection.execute(select(deliveries).where(deliveries.c.id == delivery_id)).first()
-        stored = connection.execute(select(bodies).where(bodies.c.delivery_id == delivery_id)).first()
+        stored = read_body(connection, delivery_id)
     if found is None:
         raise NotFound(f"There is no delivery {delivery_id}.")
     row = DeliveryRow(*found)
     if not can_be_decided(row):
         raise UnexpectedShape(_NEVER_STORED)
     if stored is not None and has_body(row, stored.body):
-        return make_delivery(row, stored.headers, bytes(stored.body))
+        return make_delivery(row, stored.headers, stored.body)
     if needs_body:
         raise UnexpectedShape(PRUNED)
     return make_delivery(row, "[]", b"")

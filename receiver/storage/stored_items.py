@@ -14,8 +14,9 @@ from receiver.domain.rows import DeliveryRow, MessageRow, QuarantineRow, Repeate
 from receiver.domain.verdicts import OUTCOMES, Verdict
 from receiver.errors import AlreadyRunning, NotFound, UnexpectedShape
 from receiver.storage.database import Database
+from receiver.storage.stored_bodies import read_body
 from receiver.storage.stored_deliveries import PRUNED, fingerprint
-from receiver.storage.tables.ledger import BodyTable, DeliveryTable, MessageTable, QuarantineTable, RepeatedMessageTable
+from receiver.storage.tables.ledger import DeliveryTable, MessageTable, QuarantineTable, RepeatedMessageTable
 from receiver.storage.tables.metadata import table_of
 
 Decisions: TypeAlias = dict[int, tuple[str | None, Verdict]]
@@ -53,17 +54,17 @@ def lock_delivery(
 ) -> DeliveryRow:
     """Return the delivery's row, locked: of two replays, the second one sees what the first one did.
 
-    Raises NotFound, UnexpectedShape (there is no body), or AlreadyRunning (the body is another one than `as_read`).
+    Raises NotFound, UnexpectedShape (there is no body), BodyDamaged, or AlreadyRunning (the body is another one than `as_read`).
     """
-    deliveries, bodies = table_of(DeliveryTable), table_of(BodyTable)
+    deliveries = table_of(DeliveryTable)
     wanted = select(deliveries).where(deliveries.c.id == delivery_id)
     row = connection.execute(database.lock_rows(wanted, deliveries)).first()
     if row is None:
         raise NotFound(f"There is no delivery {delivery_id}.")
-    stored = connection.execute(select(bodies.c.body).where(bodies.c.delivery_id == delivery_id)).first()
+    stored = read_body(connection, delivery_id)
     if stored is None and needs_body:
         raise UnexpectedShape(PRUNED)
-    if as_read not in (None, fingerprint(b"" if stored is None else bytes(stored.body))):
+    if as_read not in (None, fingerprint(b"" if stored is None else stored.body)):
         raise AlreadyRunning("This delivery was changed just now. Try again.")
     return DeliveryRow(*row)
 

@@ -15,8 +15,11 @@ from receiver.storage.missing import explain_replaced
 from receiver.storage.tables.metadata import table_of
 from receiver.storage.tables.operations import TableVersionTable
 
-VERSION = "0031"
+VERSION = "0032"
 """The newest migration."""
+
+_PACKED_SINCE = "0032"
+"""The first version whose programs read packed bodies."""
 
 _CURRENT = Table("alembic_version", MetaData(), Column("version_num", Text))  # Alembic's own
 _SELECT_CURRENT = f"SELECT version_num FROM {_CURRENT.name}"  # noqa: S608  a name of ours
@@ -28,6 +31,11 @@ class FoundVersion(NamedTuple):
     version: str | None
     compatible_from: str | None = None
     program: str | None = None
+
+    @property
+    def has_packed_bodies(self) -> bool:
+        """Tell whether the tables can hold packed bodies (migration 0032)."""
+        return self.version is not None and self.version >= _PACKED_SINCE
 
     @property
     def is_later(self) -> bool:
@@ -82,6 +90,11 @@ def explain_mismatch(found: FoundVersion) -> str | None:
         f"The tables are of version {found.version}, made by {program}; this is receiver {__version__} for version {VERSION}. "
         f"Install {program} again, or restore a copy of the database from before the upgrade."
     )
+
+
+def may_pack(connection: Connection) -> bool:
+    """Tell whether all programs that work on the tables read packed bodies (migration 0032)."""
+    return (read_version(connection).compatible_from or "") >= _PACKED_SINCE
 
 
 def is_served(connection: Connection) -> bool:

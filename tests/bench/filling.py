@@ -3,9 +3,13 @@
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import psycopg
+
+from receiver.domain.rows import BodyRow
+from receiver.storage.packed_bodies import BodyPacker
 
 SCRIPT = Path(__file__).with_name("filling.sql")
 _MESSAGES_A_TRACKER = 10
@@ -22,6 +26,7 @@ def fill(path: Path, messages: int, known: Path) -> None:
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         for pragma in _FAST:
             connection.execute(f"PRAGMA {pragma}")
+        connection.create_function("packed", 4, partial(_pack, BodyPacker()))
         connection.execute("BEGIN")
         size = (messages, messages // _MESSAGES_A_TRACKER)
         connection.execute("CREATE TEMP TABLE size AS SELECT ? AS calls, ? AS trackers", size)
@@ -33,6 +38,13 @@ def fill(path: Path, messages: int, known: Path) -> None:
         known.write_text("".join(f"{tracker} {number} {order}\n" for tracker, number, order in rows), encoding="ascii")
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA journal_mode=WAL")
+
+
+def _pack(packer: BodyPacker, source: str, headers: str, body: bytes, answer: bytes) -> bytes:
+    """Return a content packed as the service does; all of them shrink."""
+    row = packer.pack(source, BodyRow("", headers, body, answer))
+    assert row.content_bytes is not None
+    return row.body
 
 
 def copy(path: Path, url: str) -> None:

@@ -116,16 +116,18 @@ SELECT
   sent.outcome = 'quarantined'
 FROM sent CROSS JOIN call ON call.rowid = sent.n;
 
-INSERT INTO bodies (delivery_id, headers, body, answer)
+INSERT INTO bodies (delivery_id, headers, body, answer, content_bytes)
 SELECT
-  delivery_id, '[["host","127.0.0.1:8080"],["content-length","' || body_bytes || '"],["content-type","application/json"]]',
-  CAST(body AS BLOB),
+  delivery_id, '', packed(source, headers, body, answer), x'', 8 + length(headers) + length(body) + length(answer)
+FROM (SELECT
+  delivery_id, '[["host","127.0.0.1:8080"],["content-length","' || body_bytes || '"],["content-type","application/json"]]' AS headers,
+  CAST(body AS BLOB) AS body,
   CAST('{"delivery_id":"' || delivery_id || '","received":1,"applied":' || (outcome = 'applied') || ',"stale":' || (outcome = 'stale')
     || ',"duplicate":0,"recorded":' || (outcome = 'recorded') || ',"quarantined":' || (outcome = 'quarantined')
     || ',"messages":[{"message_id":"' || message_id || '","outcome":"' || outcome || '"' || CASE outcome
       WHEN 'stale' THEN ',"reason":"older"' WHEN 'quarantined' THEN ',"reason":"bad_occurrence"' ELSE ''
-    END || '}]}' AS BLOB)
-FROM sent, temp.size WHERE n > calls / 2;
+    END || '}]}' AS BLOB) AS answer, source
+FROM sent, temp.size WHERE n > calls / 2);
 
 CREATE TEMP TABLE edge AS SELECT min(delivery_id) AS delivery_id FROM bodies;
 
@@ -159,13 +161,15 @@ SELECT
   'token-1', 200, 'accepted', body_bytes, 1, 0, 0, 1, 0, 0
 FROM copied CROSS JOIN sent ON sent.n = copied.n;
 
-INSERT INTO bodies (delivery_id, headers, body, answer)
+INSERT INTO bodies (delivery_id, headers, body, answer, content_bytes)
 SELECT
-  copied.delivery_id, '[["host","127.0.0.1:8080"],["content-length","' || body_bytes || '"],["content-type","application/json"]]',
-  CAST(body AS BLOB),
+  delivery_id, '', packed(source, headers, body, answer), x'', 8 + length(headers) + length(body) + length(answer)
+FROM (SELECT
+  copied.delivery_id AS delivery_id, '[["host","127.0.0.1:8080"],["content-length","' || body_bytes || '"],["content-type","application/json"]]' AS headers,
+  CAST(body AS BLOB) AS body,
   CAST('{"delivery_id":"' || copied.delivery_id || '","received":1,"applied":0,"stale":0,"duplicate":1,"recorded":0,"quarantined":0,'
-    || '"messages":[{"message_id":"' || message_id || '","outcome":"duplicate"}]}' AS BLOB)
-FROM edge CROSS JOIN copied CROSS JOIN sent ON sent.n = copied.n WHERE copied.delivery_id >= edge.delivery_id;
+    || '"messages":[{"message_id":"' || message_id || '","outcome":"duplicate"}]}' AS BLOB) AS answer, source
+FROM edge CROSS JOIN copied CROSS JOIN sent ON sent.n = copied.n WHERE copied.delivery_id >= edge.delivery_id);
 
 -- As many refused calls as are kept one by one, and some that could not be read or stored.
 
@@ -194,11 +198,13 @@ SELECT
   CASE WHEN n % 500 <> 1 AND n % 12 NOT IN (0, 1) AND n % 3 <> 0 THEN 'unknown_token' END
 FROM drawn;
 
-INSERT INTO bodies (delivery_id, headers, body, answer)
+INSERT INTO bodies (delivery_id, headers, body, answer, content_bytes)
 SELECT
-  id, '[["host","127.0.0.1:8080"],["content-type","application/json"]]', x'',
-  CAST('{"error":{"code":"' || code || '","message":"Expected another call."},"delivery_id":"' || id || '"}' AS BLOB)
-FROM edge CROSS JOIN deliveries WHERE outcome <> 'accepted' AND id >= edge.delivery_id;
+  delivery_id, '', packed(source, headers, body, answer), x'', 8 + length(headers) + length(body) + length(answer)
+FROM (SELECT
+  id AS delivery_id, '[["host","127.0.0.1:8080"],["content-type","application/json"]]' AS headers, x'' AS body,
+  CAST('{"error":{"code":"' || code || '","message":"Expected another call."},"delivery_id":"' || id || '"}' AS BLOB) AS answer, source
+FROM edge CROSS JOIN deliveries WHERE outcome <> 'accepted' AND id >= edge.delivery_id);
 
 CREATE TEMP TABLE latest AS
 SELECT tracker, max(position) AS position, moves, at, occurrence, event_id, message_id, digest FROM call

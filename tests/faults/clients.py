@@ -162,7 +162,7 @@ def mutated(directory: Path, size: Size) -> Result:
         told = [pair for part in answers for pair in part]
         statuses = Counter(reply.status for reply, _ in told)
         assert set(statuses) <= {200, 400, 422}, statuses
-        rows = service.rows("SELECT d.id, d.status, b.body FROM deliveries d JOIN bodies b ON b.delivery_id = d.id")
+        rows = service.rows("SELECT d.id, d.status, b.* FROM deliveries d JOIN bodies b ON b.delivery_id = d.id")
         held = {row["id"]: (row["status"], bytes(row["body"])) for row in rows}
         for reply, body in told:
             assert held[reply.json()["delivery_id"]] == (reply.status, body)

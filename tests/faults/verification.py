@@ -54,10 +54,8 @@ def find_lost_messages(traffic: Traffic, url: str) -> Iterator[str]:
 def _find_lost(traffic: Traffic, url: str, *, with_bytes: bool) -> Iterator[str]:
     """Give the messages that were answered 2xx and are not stored, or whose delivery is not stored byte for byte."""
     yield from find_lost_messages(traffic, url)
-    body = "(SELECT b.body FROM bodies b WHERE b.delivery_id = d.id)" if with_bytes else "NULL"
-    calls = {
-        row["id"]: row["body"] for row in read_rows(url, f"SELECT d.id, {body} AS body FROM deliveries d WHERE d.status = 200")
-    }
+    query = "SELECT d.id, b.* FROM deliveries d LEFT JOIN bodies b ON b.delivery_id = d.id WHERE d.status = 200"
+    calls = {row["id"]: row["body"] if with_bytes else None for row in read_rows(url, query)}
     for delivery_id, call in traffic.kept.items():
         if delivery_id not in calls or (with_bytes and bytes(calls[delivery_id] or b"") != call.body):
             yield from call.names

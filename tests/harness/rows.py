@@ -13,7 +13,9 @@ from urllib.parse import quote
 import psycopg
 from psycopg.rows import dict_row
 
+from receiver.domain.rows import BodyRow
 from receiver.storage.engines import connection_arguments, is_sqlite, read_url
+from receiver.storage.packed_bodies import unpack
 
 Row = dict[str, Any]
 _PARAMETER = re.compile(r"(?<!:):([a-z]\w*)")
@@ -26,7 +28,27 @@ class Like(NamedTuple):
 
 
 def read_rows(url: str, query: str, **parameters: object) -> list[Row]:
-    """Return the rows of a query, with a reader's rights. For questions that `table_rows` and `count_rows` cannot ask."""
+    """Return the rows of a query, with a reader's rights. For questions that `table_rows` and `count_rows` cannot ask.
+
+    Rows with all columns of `bodies` come as they arrived, whether they are packed or not.
+    """
+    rows = _read_rows(url, query, parameters)
+    return [row | _unpack(row) for row in rows] if rows and _is_of_bodies(rows[0]) else rows
+
+
+def _is_of_bodies(row: Row) -> bool:
+    return set(BodyRow._fields) <= row.keys()
+
+
+def _unpack(row: Row) -> Row:
+    if row["content_bytes"] is None:
+        return {}
+    stored = BodyRow(**{name: row[name] for name in BodyRow._fields})
+    content = unpack(stored._replace(body=bytes(stored.body)))
+    return {"headers": content.headers, "body": content.body, "answer": content.answer}
+
+
+def _read_rows(url: str, query: str, parameters: Mapping[str, object]) -> list[Row]:
     read = read_url(url)
     if not is_sqlite(read):
         placed = _PARAMETER.sub(r"%(\1)s", query.replace("%", "%%"))
@@ -45,6 +67,9 @@ def table_rows(url: str, table: str, /, *columns: str, order: str = "", **equal:
     """
     ordered = f" ORDER BY {order}" if order else ""
     where, values = write_condition(equal)
+    if table == "bodies" and columns:  # they are unpacked from whole rows
+        rows = read_rows(url, f"SELECT * FROM bodies{where}{ordered}", **values)
+        return [{name: row[name] for name in columns} for row in rows]
     return read_rows(url, f"SELECT {', '.join(columns) or '*'} FROM {table}{where}{ordered}", **values)
 
 

@@ -52,6 +52,11 @@ def change(url: str, *statements: str) -> None:
             connection.exec_driver_sql(statement)
 
 
+def forbid_packing(url: str) -> None:
+    """Make the tables as they are after an upgrade beside receivers of the version before, which cannot read packed bodies."""
+    change(url, "UPDATE table_versions SET compatible_from = '0006'")
+
+
 def add_row(url: str, table: str, /, **values: object) -> None:
     """Add a row to a table, beside all rules of the service."""
     with _writing(url) as connection:

@@ -41,7 +41,7 @@ from tests.harness.command import run_command
 from tests.harness.rows import read_rows, table_rows
 from tests.harness.service import TOKEN, Service, bearer, environment, name_of, wait_until
 from tests.harness.ship24 import Item, body, event, item
-from tests.harness.storage import WAITING, change, make_tables
+from tests.harness.storage import WAITING, change, forbid_packing, make_tables
 from tests.harness.store import Store, opened
 from tests.harness.table import each_row
 
@@ -330,7 +330,7 @@ class Case:
         return {table: sorted(rows, key=repr) for table, rows in kept.items()}
 
     def bodies(self) -> list[bytes]:
-        return [bytes(row[0]) for row in self.rows("SELECT body FROM bodies ORDER BY delivery_id")]
+        return [bytes(row["body"]) for row in table_rows(self.url, "bodies", "body", order="delivery_id")]
 
     def find_planted(self) -> list[str]:
         """Return where something planted is still found: in the files, their free pages and log included, or in a dump."""
@@ -340,6 +340,7 @@ class Case:
             held = {str(file): file.read_bytes() for file in files}
         else:
             held = {"dump": dump(self.url)}
+        held["bodies"] = b"".join(row["headers"].encode() + row["body"] + row["answer"] for row in table_rows(self.url, "bodies"))
         return [place for place, content in held.items() for planted in PLANTED if planted in content.lower() + content]
 
 
@@ -358,6 +359,9 @@ def dump(url: str) -> bytes:
 
 @pytest.fixture
 def case(service: StartService, database_url: str) -> Case:
+    """A case whose bodies are not packed, so that what is left of them in a file or a dump can be found there."""
+    make_tables(database_url)
+    forbid_packing(database_url)
     return Case(service(database_url, ops_tokens=OPS, shiipp_tokens=SHIIPP))
 
 

@@ -40,7 +40,7 @@ class Script:
 def check_kept(url: str, answered: Sequence[str], script: Script) -> None:
     """Check that all that was answered is there: message, event, delivery, exact bytes and our answer."""
     query = (
-        "SELECT m.message_id, e.event_id, d.status, b.body, b.answer FROM messages m "
+        "SELECT m.message_id, e.event_id, d.status, b.* FROM messages m "
         "JOIN events e ON e.source = m.source AND e.message_id = m.message_id "
         "JOIN deliveries d ON d.id = m.delivery_id JOIN bodies b ON b.delivery_id = d.id"
     )

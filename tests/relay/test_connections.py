@@ -122,5 +122,5 @@ def test_a_body_in_chunks_is_a_body(hasty: Service) -> None:
         connection.sendall(head_of("POST", "Transfer-Encoding: chunked") + chunks)
         answer = read_until(connection, b"]}")
     assert b'"outcome":"applied"' in answer
-    stored = hasty.rows("SELECT body FROM bodies JOIN messages USING (delivery_id) WHERE message_id = 'chunked'")
+    stored = hasty.rows("SELECT bodies.* FROM bodies JOIN messages USING (delivery_id) WHERE message_id = 'chunked'")
     assert [row["body"] for row in stored] == [body]

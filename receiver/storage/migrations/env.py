@@ -4,7 +4,7 @@ from typing import Any
 
 from alembic import context
 from alembic.runtime.migration import MigrationContext, MigrationInfo
-from sqlalchemy import insert, inspect
+from sqlalchemy import func, insert, inspect, select
 
 from receiver import __version__, clock
 from receiver.storage.tables.metadata import METADATA, table_of
@@ -17,17 +17,20 @@ def record_version(*, ctx: MigrationContext, step: MigrationInfo, **_: Any) -> N
     recorded = table_of(TableVersionTable)
     if connection is not None and inspect(connection).has_table(recorded.name):
         now = clock.to_micros(clock.now())
-        row = {"version": version, "compatible_from": find_oldest(version), "program": __version__, "migrated_at": now}
+        before = connection.execute(select(func.max(recorded.c.compatible_from))).scalar()
+        oldest = max(before or "", find_oldest(version))
+        row = {"version": version, "compatible_from": oldest, "program": __version__, "migrated_at": now}
         connection.execute(insert(recorded).values(row))
 
 
 def find_oldest(version: str) -> str:
-    """Return the oldest version of programs that support these tables: `compatible_from` of the newest migration that sets it."""
-    return next(
-        str(script.module.compatible_from)
-        for script in context.script.walk_revisions("base", version)
-        if hasattr(script.module, "compatible_from")
-    )
+    """Return the oldest version of programs that support these tables: the newest one that a migration names.
+
+    With `is_alone`, no program of an earlier version can run: then `compatible_from_alone` counts too.
+    """
+    names = ("compatible_from", "compatible_from_alone") if context.config.attributes.get("is_alone") else ("compatible_from",)
+    scripts = context.script.walk_revisions("base", version)
+    return max(str(getattr(script.module, name)) for script in scripts for name in names if hasattr(script.module, name))
 
 
 context.configure(

@@ -14,11 +14,11 @@ from receiver.storage.database import Database
 from receiver.storage.queries.copies import read_copies
 from receiver.storage.queries.numbers import MessageIds, find_messages_of
 from receiver.storage.queries.pages import ResultPage, Span, in_range, is_storable, public, read_by_time, read_cursor
+from receiver.storage.stored_bodies import read_body
 from receiver.storage.tables.ledger import (
     IS_BROUGHT_IN,
     IS_TEST,
     NOT_ACCEPTED,
-    BodyTable,
     DeliveryTable,
     MessageTable,
     RepeatedMessageTable,
@@ -123,20 +123,20 @@ def _first_id(micros: int | None) -> str | None:
 
 
 def show_delivery(database: Database, delivery_id: str) -> StoredDelivery:
-    """Return one delivery with its bytes and verdicts. Raises NotFound."""
-    deliveries, bodies = table_of(DeliveryTable), table_of(BodyTable)
+    """Return one delivery with its bytes and verdicts. Raises NotFound, BodyDamaged."""
+    deliveries = table_of(DeliveryTable)
     if not is_storable(delivery_id):
         raise NotFound("There is no delivery with this id.")
     with database.read() as connection:
         row = connection.execute(select(deliveries).where(deliveries.c.id == delivery_id)).mappings().first()
         if row is None:
             raise NotFound(f"There is no delivery {delivery_id}.")
-        stored = connection.execute(select(bodies).where(bodies.c.delivery_id == delivery_id)).first()
+        stored = read_body(connection, delivery_id)
         items = _read_items(connection, delivery_id)
     if stored is None:
         return StoredDelivery(public(row), (), None, None, items)
     headers = tuple((name, value) for name, value in orjson.loads(stored.headers))
-    return StoredDelivery(public(row), headers, bytes(stored.body), bytes(stored.answer), items)
+    return StoredDelivery(public(row), headers, stored.body, stored.answer, items)
 
 
 def _as_text(body: bytes | None) -> dict[str, str | None]:

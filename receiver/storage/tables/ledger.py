@@ -101,7 +101,7 @@ class DeliveryTable(Table, table=True):
 
 
 class BodyTable(Table, table=True):
-    """The exact body of a delivery, its headers without secrets (JSON pairs) and the body of our answer (`rows.BodyRow`)."""
+    """The body of a delivery, its headers without secrets and our answer (`rows.BodyRow`). Only `stored_bodies` reads them."""
 
     __tablename__ = "bodies"
 
@@ -109,6 +109,7 @@ class BodyTable(Table, table=True):
     headers: str = Field(sa_type=Text)
     body: bytes = Field(sa_type=LargeBinary)
     answer: bytes = Field(sa_type=LargeBinary)
+    content_bytes: int | None
 
 
 class MessageTable(Table, table=True):

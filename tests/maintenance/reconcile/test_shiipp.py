@@ -252,7 +252,7 @@ def test_a_body_is_read_by_the_field_paths_of_the_settings(shared_service: Calla
     running = shared_service(shiipp_tokens=SHIIPP, ops_tokens=f"anna:{OPS}", config=str(config))
     assert numbers(reconcile(running, csv(row(1))), "repaired") == [1]
     assert send(running, {"data": {"ids": ["p-1"]}, "parcel": {"tn": "TN1"}}) == ["duplicate"]
-    (stored,) = running.rows("SELECT body FROM bodies ORDER BY delivery_id LIMIT 1")
+    stored = running.table("bodies", "body", order="delivery_id")[0]
     (source,) = (each for each in make_sources(paths, {}) if each.kind == "new-package")
     assert [message.tracker_id for message in source.split(bytes(stored["body"]))] == ["p-1"]
 

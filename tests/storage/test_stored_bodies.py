@@ -1,0 +1,153 @@
+"""Rows of bodies: packed where every program that may run can read that; all of them are read, changed and checked alike."""
+
+from pathlib import Path
+
+import pytest
+
+from receiver.clock import from_micros
+from receiver.domain.records import Answer
+from receiver.domain.rows import BodyRow
+from receiver.errors import BodyDamaged, StorageUnavailable
+from receiver.storage import queries
+from receiver.storage.database import Database
+from receiver.storage.database_copies import read_copy
+from receiver.storage.packed_bodies import BodyPacker
+from receiver.storage.stored_bodies import change_body, find_damaged_body, read_body, read_stored
+from receiver.storage.stored_deliveries import read_delivery
+from tests.conftest import StartService
+from tests.harness import ship24
+from tests.harness.earlier_version import upgrade
+from tests.harness.rows import table_rows
+from tests.harness.storage import change, forbid_packing, make_tables, migrate
+from tests.harness.store import Store, opened, submission
+
+OPS = "the-ops-token-of-these-tests"
+BEFORE = "0031"
+"""The last version whose programs cannot read packed bodies."""
+
+
+def keep(store: Store, body: bytes) -> tuple[str, Answer]:
+    """Store a delivery; return its id and its answer."""
+    given = submission(body)
+    (answer,) = store.inbox.keep([given], from_micros(given.delivery.received_at))
+    assert answer is not None
+    return given.delivery.id, answer
+
+
+def stored(store: Store, delivery_id: str) -> BodyRow:
+    with store.database.read() as connection:
+        return read_stored(connection, [delivery_id])[delivery_id]
+
+
+def is_packed(url: str) -> bool:
+    """Tell whether a new delivery is packed; check that it comes back."""
+    body = ship24.single()
+    with opened(url) as store:
+        delivery_id, answer = keep(store, body)
+        shown = queries.show_delivery(store.database, delivery_id)
+        assert (shown.body, shown.answer) == (body, answer.body)
+        assert read_delivery(store.database, delivery_id).body == body
+        return stored(store, delivery_id).content_bytes is not None
+
+
+def damage(url: str, delivery_id: str) -> None:
+    row = table_rows(url, "bodies", delivery_id=delivery_id)[0]
+    packed = BodyPacker().pack("ship24", BodyRow(**{name: row[name] for name in BodyRow._fields} | {"content_bytes": None}))
+    hexed = (packed.body[:-1] + bytes([packed.body[-1] ^ 1])).hex()
+    literal = f"X'{hexed}'" if url.startswith("sqlite") else f"'\\x{hexed}'::bytea"
+    change(url, f"UPDATE bodies SET body = {literal} WHERE delivery_id = '{delivery_id}'")
+
+
+def test_bodies_in_new_tables_are_packed(database_url: str) -> None:
+    migrate(database_url)
+    assert is_packed(database_url)
+
+
+def test_in_a_file_they_are_packed_after_an_upgrade_because_it_has_one_writer(sqlite_url: str) -> None:
+    upgrade(sqlite_url, BEFORE)
+    migrate(sqlite_url)
+    assert is_packed(sqlite_url)
+    newest = table_rows(sqlite_url, "table_versions", "compatible_from", order="version")[-1]
+    assert newest["compatible_from"] > BEFORE  # so that an earlier program refuses the file
+
+
+def test_beside_receivers_of_the_version_before_they_are_not_packed(postgresql_url: str) -> None:
+    upgrade(postgresql_url, BEFORE)
+    migrate(postgresql_url)
+    assert not is_packed(postgresql_url)
+    newest = table_rows(postgresql_url, "table_versions", "compatible_from", order="version")[-1]
+    assert newest["compatible_from"] <= BEFORE  # so that they go on serving
+
+
+def test_rows_of_both_kinds_are_read_and_changed_in_one_database(database_url: str) -> None:
+    make_tables(database_url)
+    body = ship24.body(ship24.item("m-1"), ship24.item("m-2"))
+    with opened(database_url) as store:
+        packed, _ = keep(store, body)
+    forbid_packing(database_url)
+    with opened(database_url) as store:
+        plain, _ = keep(store, body)
+        for delivery_id, size in ((packed, True), (plain, False)):
+            assert (stored(store, delivery_id).content_bytes is not None) is size
+            with store.database.read() as connection:
+                before = read_body(connection, delivery_id)
+            assert before is not None
+            changed = store.transactions.run(
+                lambda connection, of=delivery_id: change_body(connection, of, answer=b'{"late":true}')  # type: ignore[misc]
+            )
+            assert changed
+            with store.database.read() as connection:
+                assert read_body(connection, delivery_id) == before._replace(answer=b'{"late":true}')
+            assert (stored(store, delivery_id).content_bytes is not None) is size
+        assert not store.transactions.run(lambda connection: change_body(connection, "no such delivery", body=b"{}"))
+
+
+def test_a_damaged_body_is_an_error_that_names_its_delivery_and_the_others_are_read(database_url: str) -> None:
+    make_tables(database_url)
+    with opened(database_url) as store:
+        good, bad = (keep(store, ship24.single())[0] for _ in range(2))
+        with store.database.read() as connection:
+            assert find_damaged_body(connection, lambda: False) is None
+        damage(database_url, bad)
+        for read in (read_delivery, queries.show_delivery):
+            with pytest.raises(BodyDamaged, match=bad):
+                read(store.database, bad)
+            read(store.database, good)
+        with pytest.raises(BodyDamaged, match=bad):
+            store.transactions.run(lambda connection: change_body(connection, bad, answer=b"{}"))
+        with store.database.read() as connection:
+            assert bad in (find_damaged_body(connection, lambda: False) or "")
+            assert find_damaged_body(connection, lambda: False, 0) is None
+            with pytest.raises(KeyboardInterrupt):
+                find_damaged_body(connection, lambda: True)
+
+
+def test_a_copy_with_a_damaged_body_is_damaged(sqlite_url: str, tmp_path: Path) -> None:
+    make_tables(sqlite_url)
+    with opened(sqlite_url) as store:
+        bad, _ = keep(store, ship24.single())
+    path = Database(sqlite_url).path
+    assert path is not None
+    read_copy(path, lambda: False, with_bodies=True)
+    damage(sqlite_url, bad)
+    with pytest.raises(StorageUnavailable, match=f"is damaged: The stored body of delivery {bad}"):
+        read_copy(path, lambda: False, with_bodies=True)
+    read_copy(path, lambda: False)  # it can still be backed up and restored
+
+
+def test_a_copy_of_earlier_tables_is_checked_too(sqlite_url: str) -> None:
+    upgrade(sqlite_url, BEFORE)
+    path = Database(sqlite_url).path
+    assert path is not None
+    assert read_copy(path, lambda: False, with_bodies=True).version.version == BEFORE
+
+
+def test_an_operator_is_told_of_a_damaged_body(service: StartService, sqlite_url: str) -> None:
+    running = service(sqlite_url, ops_tokens=OPS)
+    delivery_id = running.post(ship24.single("damaged")).json()["delivery_id"]
+    assert running.get(f"/ops/api/deliveries/{delivery_id}", OPS).json()["body"]
+    damage(sqlite_url, delivery_id)
+    shown = running.get(f"/ops/api/deliveries/{delivery_id}", OPS)
+    assert (shown.status, shown.json()["error"]["code"]) == (500, "body_damaged")
+    assert delivery_id in shown.json()["error"]["message"]
+    assert running.post(ship24.single("damaged")).outcomes() == ["duplicate"]
