@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from receiver.cli._commands import COMMANDS
+from tests.conftest import lacking
 from tests.harness.command import run_command
 from tests.harness.service import environment
 from tests.harness.storage import make_tables
@@ -81,6 +82,22 @@ def test_completion_prints_a_script_that_the_shell_takes(shell: str, tmp_path: P
         (tmp_path / "script").write_text(printed.stdout)
         checked = subprocess.run([shell, "-n", tmp_path / "script"], capture_output=True, text=True, check=False)
         assert (checked.returncode, checked.stderr) == (0, "")
+
+
+def test_fish_completes_commands_options_and_choices(tmp_path: Path) -> None:
+    if shutil.which("fish") is None:
+        lacking("fish is not installed (Debian package: fish)")
+    script = run_command("completion", "fish", cwd=tmp_path, env=environment("sqlite:///none.db")).stdout
+    (tmp_path / "script").write_text(script)
+    typed = ("receiver trac", "receiver trackers ", "receiver deliveries list --orig", "receiver deliveries list --origin im")
+    asked = "source script; " + "; ".join(f"complete -C '{words}'" for words in typed)
+    env = environment("sqlite:///none.db") | {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "HOME": str(tmp_path),
+    }
+    done = subprocess.run(["fish", "--no-config", "-c", asked], cwd=tmp_path, env=env, capture_output=True, text=True, check=True)
+    offered = [line.partition("\t")[0] for line in done.stdout.splitlines()]
+    assert offered == ["trackers", "list", "show", "--origin", "import"]
 
 
 def test_bash_completes_commands_options_and_choices(tmp_path: Path) -> None:

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from http.client import HTTPConnection
 from urllib.parse import urlencode
 
-from tests.harness.service import Reply, Service
+from tests.harness.service import Reply
+from tests.harness.traffic import Connectable
 
 OPS = "the-ops-token-of-these-tests"
 SESSION = "receiver_session"
@@ -16,7 +17,7 @@ _FORM_TOKEN = re.compile(r'name="form_token" value="([^"]*)"')
 class ConsoleClient:
     """A client that keeps cookies. `headers` go with every request."""
 
-    def __init__(self, running: Service, **headers: str) -> None:
+    def __init__(self, running: Connectable, **headers: str) -> None:
         self._running = running
         self._headers = {name.replace("_", "-"): value for name, value in headers.items()}
         self.cookies: dict[str, str] = {}

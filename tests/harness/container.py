@@ -112,6 +112,10 @@ class Container(PublishedPort):
 
         wait_until(is_ready, "the container is ready")
 
+    def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run one command with the same options in a container of its own, to its end."""
+        return run(self._image, *command, options=self._options, check=check)
+
     def stop(self, grace_seconds: int) -> Stopped:
         """Stop it as an orchestrator does: SIGTERM, and SIGKILL after the grace period."""
         began = monotonic()

@@ -1,22 +1,32 @@
 """The image, built and run: `make test-image`. It takes minutes, so `make test` does not collect it."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import pydantic_settings
 import pytest
 
 from receiver import __version__
 from receiver.processes.stopping import STOP_SECONDS
+from receiver.storage.version import VERSION
 from tests.conftest import lacking
 from tests.harness import ship24
 from tests.harness.container import HARDENED, Container, build_image, engine, find_engine, inspect, run, write_secret
+from tests.harness.earlier_version import EARLIER_TABLES, NotCloned, unpack_earlier
 from tests.harness.service import SHIP24, TOKEN, wait_until
 from tests.harness.traffic import Traffic
 
 IMAGE = "receiver-test"
 OPS = "the-ops-token-of-these-tests"
 VOLUME = "receiver-test-data"
+_MAKE_LATER = """
+import sqlite3
+database = sqlite3.connect("/data/receiver.db")
+database.execute("UPDATE alembic_version SET version_num = '9999'")
+database.commit()
+"""
 NO_SHELL = tuple(f"--volume=/dev/null:{shell}" for shell in ("/bin/sh", "/bin/bash"))
 
 
@@ -99,3 +109,37 @@ def test_process_1_reaps_what_lost_its_parent(container: Container) -> None:
 
     wait_until(lambda: len(states()) > 0 and ("Z", "1") not in states(), "no process is left dead")
     assert container.stop(grace_seconds=40).code == 0
+
+
+def test_a_volume_of_an_earlier_version_is_upgraded_and_one_of_a_later_version_is_refused(tmp_path: Path) -> None:
+    try:
+        unpack_earlier(tmp_path / "earlier")
+    except NotCloned as missing:
+        lacking(str(missing))
+    shutil.copytree(Path(pydantic_settings.__file__).parent, tmp_path / "earlier/pydantic_settings")  # not in the image
+    settings = (f"--env=RECEIVER_SHIP24_TOKENS={TOKEN}", "--env=RECEIVER_SHIP24_IP_POLICY=off")
+    options = (*HARDENED, f"--volume={VOLUME}:/data", *settings)
+    earlier = Container(
+        IMAGE, "receiver-test", (*options, f"--volume={tmp_path}/earlier:/earlier:ro", "--env=PYTHONPATH=/earlier")
+    )
+    ours = Container(IMAGE, "receiver-test", options)
+    engine("volume", "create", VOLUME)
+    try:
+        earlier.run("migrate")
+        earlier.start()
+        assert earlier.call("POST", SHIP24, ship24.single("before"), TOKEN).status == 200
+        assert earlier.stop(grace_seconds=40).code == 0
+        earlier.remove()
+        refused = ours.run("serve", check=False)
+        assert refused.returncode == 2
+        assert f"The tables are of version {EARLIER_TABLES}, expected {VERSION}. Run `receiver migrate` first." in refused.stderr
+        assert f": schema version {VERSION}" in ours.run("migrate").stdout
+        ours.start()
+        assert ours.call("POST", SHIP24, ship24.single("before"), TOKEN).outcomes() == ["duplicate"]
+        assert ours.stop(grace_seconds=40).code == 0
+        run(IMAGE, "-c", _MAKE_LATER, options=[*options, "--entrypoint", "/opt/receiver/bin/python3"])
+        refused = ours.run("migrate", check=False)
+        assert (refused.returncode, "The tables are of version 9999, made by a later version" in refused.stderr) == (2, True)
+    finally:
+        ours.remove()
+        engine("volume", "rm", "--force", VOLUME)

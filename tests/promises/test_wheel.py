@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 
 from receiver import __version__
+from tests.harness.console_client import ConsoleClient
+from tests.harness.container import PublishedPort
 from tests.harness.ports import free_port
 from tests.harness.service import DEADLINE_SECONDS, ROOT, wait_until
 
@@ -119,3 +121,7 @@ def test_the_wheel_runs_in_an_empty_folder_without_the_checkout(programs: Path, 
         assert {Path(part.decode().partition("?")[0]).suffix for part in parts} >= {".css", ".js"}
         assert {part: ask(port, "GET", part.decode())[0] for part in parts} == dict.fromkeys(parts, 200)
         assert "S24DEMO987452" in run(receiver, "trackers", "list")
+        console = ConsoleClient(PublishedPort(port))
+        assert console.get("/ops/trackers").status == 303, "not signed in"
+        assert console.sign_in(tokens["RECEIVER_OPS_TOKENS"]).status == 303
+        assert b"S24DEMO987452" in console.get("/ops/trackers").body
