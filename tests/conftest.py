@@ -62,10 +62,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         raise pytest.UsageError(f"Several tests have the same id, so only one of each would run: {', '.join(shared)}.")
 
 
-def pytest_collection_finish() -> None:
-    """Let the garbage collector leave out what was imported and collected: it took a quarter of the tests' time."""
-    gc.collect()
-    gc.freeze()
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Spare the garbage collector what is imported and collected: half of the time before the first test, a quarter after it."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.collect()
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.hookimpl(wrapper=True)
