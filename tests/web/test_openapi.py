@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 import schemathesis
 from hypothesis import settings
 from schemathesis.checks import not_a_server_error
@@ -68,14 +69,21 @@ def running(tmp_path_factory: pytest.TempPathFactory, cluster: Cluster) -> Itera
         yield service
 
 
+@pytest.fixture(scope="module")
+def connection() -> Iterator[requests.Session]:
+    """A connection for all calls."""
+    with requests.Session() as session:
+        yield session
+
+
 @QUESTIONS.parametrize()
 @settings(max_examples=40)
-def test_every_answer_is_as_described(case: schemathesis.Case[Any], running: Service) -> None:
+def test_every_answer_is_as_described(case: schemathesis.Case[Any], running: Service, connection: requests.Session) -> None:
     """What was made wrong by a parameter that cannot be sent (none, or of nothing) arrives without it, and is right.
 
     A body that is wrong by its length may be refused for its size.
     """
-    response = case.call(base_url=running.url, headers={"authorization": f"Bearer {OPS}"})
+    response = case.call(base_url=running.url, session=connection, headers={"authorization": f"Bearer {OPS}"})
     vanishing = [value for value in (case.query or {}).values() if value in (None, "", [], {})]
     cannot_be_wrong = vanishing or response.status_code == 413
     case.validate_response(
