@@ -17,6 +17,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cache
+from importlib import import_module
 from io import FileIO, TextIOWrapper
 from pathlib import Path
 from typing import IO
@@ -25,9 +26,12 @@ import click
 import orjson
 
 from receiver.cli import commands
+from receiver.service import try_application
+from receiver.settings import Settings
 
 _ROOT = Path(__file__).resolve().parents[2]
 _NUMBER = struct.Struct("!i")
+_SENSIBLE = {"ship24_tokens": "a-token-of-no-sender", "ops_tokens": "a-token-of-no-operator"}
 BASE = {"PATH": os.defpath, "PYTHONPATH": str(_ROOT), "PYTHONUNBUFFERED": "1"}
 """The environment of a command, but for what the command itself reads."""
 
@@ -112,6 +116,7 @@ def _attend() -> bool:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is meant for the tests
     for name in commands.list_commands(click.Context(commands)):
         commands.get_command(click.Context(commands), name)  # imports what each command would have to import
+    _prepare_service()
     gc.freeze()  # forks need not look through what was imported
     with socket.socket(fileno=os.dup(0)) as connection:
         while True:
@@ -127,6 +132,13 @@ def _attend() -> bool:
                     pass
     _become_command(files)
     return True
+
+
+def _prepare_service() -> None:
+    """Do what each service would do anew: import what uvicorn finds by name, and compile the patterns of all routes."""
+    for module in ("lifespan.on", "loops.uvloop", "protocols.http.httptools_impl"):
+        import_module(f"uvicorn.{module}")
+    try_application(Settings.model_validate(_SENSIBLE))
 
 
 def _become_command(files: Sequence[int]) -> None:
