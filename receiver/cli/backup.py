@@ -71,14 +71,15 @@ def _back_up(settings: Settings, file: Path, interrupted: Callable[[], bool]) ->
 
 def _copy(settings: Settings, made: Backup, interrupted: Callable[[], bool]) -> BackupProgress:
     """Copy here, or have the service that holds the database do it; show the progress."""
-    pages = Database(settings.database_url).size_bytes() // 4096
-    with advancing("copying", pages) as advance:
+    size_bytes = Database(settings.database_url).size_bytes()
+    with advancing("copying", size_bytes, in_bytes=True) as advance:
         done = 0
 
         def show(progress: BackupProgress) -> None:
             nonlocal done
-            advance(progress.copied_pages - done)
-            done = progress.copied_pages
+            reached = size_bytes * progress.copied_pages // max(1, progress.pages)
+            advance(reached - done)
+            done = reached
 
         try:
             with writing(settings) as executor:

@@ -30,10 +30,11 @@ _MIN_SQLITE = (3, 35)
 _BUSY_MS = 5000
 _READER_PRAGMAS = ("query_only=ON", f"busy_timeout={_BUSY_MS}")
 _WRITER_PRAGMAS = (
+    "page_size=2048",  # of a new file, others keep theirs: a message changes a row here and there, and the WAL gets whole pages
     *(f"busy_timeout={_BUSY_MS}", "journal_mode=WAL", "synchronous=FULL", "wal_autocheckpoint=4000", "cache_size=-16384"),
     "secure_delete=ON",  # deleted content is overwritten: it may be personal data
 )
-# 4000 pages are 16 MiB of WAL: pages that change often are written back once for many commits
+# 4000 pages are 8 MiB of WAL: pages that change often are written back once for many commits
 
 
 def is_sqlite(url: URL) -> bool:

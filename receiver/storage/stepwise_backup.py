@@ -14,8 +14,8 @@ from typing import Any
 
 from receiver.errors import StorageUnavailable
 
-_STEP_PAGES = 128  # half a MiB: a delivery waits for a step of one or two milliseconds
-_SYNC_PAGES = 4096  # 16 MiB: otherwise the system writes gigabytes at once, and the syncs of commits wait behind them
+_STEP_BYTES = 512 << 10  # a delivery waits for a step of one or two milliseconds
+_SYNC_BYTES = 16 << 20  # otherwise the system writes gigabytes at once, and the syncs of commits wait behind them
 _CLOSE_SECONDS = 1.0
 
 
@@ -30,7 +30,7 @@ class StepwiseBackup:
         self.pages = self.copied_pages = 0
         self._source = source
         self._file = file
-        self._synced_pages = 0
+        self._page_bytes = self._synced_pages = 0
         self._error: Exception | None = None
         self._is_whole = self._is_closed = False
         self._next, self._stepped = Semaphore(0), Semaphore(0)
@@ -81,7 +81,8 @@ class StepwiseBackup:
         try:
             copy.execute("PRAGMA synchronous=OFF")  # `_pause` syncs it
             copy.execute("PRAGMA journal_mode=OFF")
-            self._source.backup(copy, pages=_STEP_PAGES, progress=self._pause, sleep=0)
+            self._page_bytes = self._source.execute("PRAGMA page_size").fetchone()[0]
+            self._source.backup(copy, pages=_STEP_BYTES // self._page_bytes, progress=self._pause, sleep=0)
         finally:
             copy.close()
 
@@ -91,7 +92,7 @@ class StepwiseBackup:
         if remaining == 0:
             return
         self._stepped.release()
-        if self.copied_pages - self._synced_pages >= _SYNC_PAGES:
+        if (self.copied_pages - self._synced_pages) * self._page_bytes >= _SYNC_BYTES:
             sync_file(self._file)
             self._synced_pages = self.copied_pages
         self._ready.set()

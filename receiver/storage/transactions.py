@@ -18,7 +18,7 @@ from receiver.storage.version import VersionCheck
 
 _T = TypeVar("_T")
 _MAX_ATTEMPTS = 20
-_LONG_WAL_BYTES = 64 << 20  # SQLite begins to empty the WAL at 16 MiB; a large batch adds 30
+_LONG_WAL_BYTES = 64 << 20  # SQLite begins to empty the WAL at 8 or 16 MiB; a large batch adds 30
 
 
 class Transactions:

@@ -1,5 +1,8 @@
 """Database URLs and the parameters of connections."""
 
+import sqlite3
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -74,3 +77,22 @@ def test_options_that_mean_nothing_are_refused_without_a_word_of_them(url: str) 
 def test_a_password_is_used_and_not_shown(url: str) -> None:
     assert "hunter2" in arguments(url).values()
     assert "hunter2" not in f"{Database(url)!r} {Database(url)}"
+
+
+def read_page_bytes(file: Path) -> int:
+    return int.from_bytes(file.read_bytes()[16:18], "big")  # sqlite.org/fileformat.html, "The Database Header"
+
+
+def test_a_new_file_has_small_pages_and_others_keep_theirs(tmp_path: Path) -> None:
+    new, old = tmp_path / "new.db", tmp_path / "old.db"
+    with closing(sqlite3.connect(old)) as made:
+        made.execute("PRAGMA page_size=4096")
+        made.execute("CREATE TABLE kept (value)")
+    for file in (new, old):
+        database = Database(f"sqlite:///{file}")
+        database.take(create=True)
+        with database.connect_writer() as connection, connection.begin():
+            connection.exec_driver_sql("CREATE TABLE other (value)")
+        database.vacuum()
+        database.close()
+    assert (read_page_bytes(new), read_page_bytes(old)) == (2048, 4096)

@@ -58,6 +58,24 @@ def test_commits_between_the_steps_are_in_the_copy_and_never_start_it_over(sourc
     assert backup.copied_pages == backup.pages > ROWS
 
 
+def count_steps(folder: Path, page_bytes: int, content: bytes) -> int:
+    file = folder / f"{page_bytes}.db"
+    with closing(sqlite3.connect(file, isolation_level=None, check_same_thread=False)) as source:
+        source.execute(f"PRAGMA page_size={page_bytes}")
+        source.execute("CREATE TABLE contents (content BLOB)")
+        source.execute("INSERT INTO contents VALUES (?)", (content,))
+        backup = StepwiseBackup(source, folder / f"copy-of-{page_bytes}.db")
+        steps = 1
+        while not take(backup):
+            steps += 1
+    return steps
+
+
+def test_a_step_copies_as_many_bytes_whatever_the_size_of_a_page(tmp_path: Path) -> None:
+    content = os.urandom(3_500_000)  # so many that the first and the last pages make no step more
+    assert {count_steps(tmp_path, page_bytes, content) for page_bytes in (1024, 2048, 4096, 8192)} == {7}
+
+
 def test_the_end_of_a_backup_releases_the_connection(source: sqlite3.Connection, tmp_path: Path) -> None:
     backup = StepwiseBackup(source, tmp_path / "copy.db")
     assert not take(backup)
