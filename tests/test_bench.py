@@ -2,18 +2,27 @@
 
 import json
 import re
+from collections.abc import Iterable
+from dataclasses import fields
 from datetime import date
+from io import StringIO
 from pathlib import Path
 
-from tests.bench import peers, start_up, upgrade
-from tests.bench.figures import Goal, percentile, summarise
-from tests.bench.load import Load, read_paced
+from rich.console import Console
+
+from tests.bench import backup_latency, claims, cost, held_loop, peers, start_up, steady_rate, upgrade
+from tests.bench.__main__ import SECTIONS
+from tests.bench.figures import percentile, summarise
+from tests.bench.goals import GOALS, Goal, find_missing, make_goals_table
+from tests.bench.load import Load, Paced, read_paced
 from tests.bench.memory import read_rollup
 from tests.bench.page import PAGE, write_table
-from tests.bench.query_latency import Answers, group, make_goals
+from tests.bench.query_latency import Answers, group
+from tests.bench.query_latency import read_figures as read_slowest
 from tests.bench.report import machine_table
+from tests.bench.resource_use import Reading
 from tests.bench.throughput import Case, Figures, make_cases
-from tests.bench.throughput import make_goals as make_ratios
+from tests.bench.throughput import read_figures as read_ratios
 from tests.harness.table import each_row
 
 
@@ -67,9 +76,11 @@ def test_answers_after_the_end_do_not_count_for_the_reached_rate() -> None:
     ],
 )
 def test_what_was_measured_is_judged_and_not_what_is_shown_of_it(measured: float, at_least: bool, reached: bool) -> None:
-    goal = Goal("one", measured, 0.25, 2, at_least=at_least)
-    assert goal.is_reached is reached
-    assert goal.cells() == ("one", f"{measured:.2f}", f"{'≥' if at_least else '≤'} 0.25", "yes" if reached else "no")
+    goal = Goal("one", "cases", "One", "0.1-0.2", 0.25, 2, at_least=at_least)
+    wanted = f"{'≥' if at_least else '≤'} 0.25"
+    assert goal.cells(measured) == ("One", "0.1-0.2", f"{measured:.2f}", wanted, "yes" if reached else "no")
+    assert goal.cells(None) == ("One", "0.1-0.2", "not measured", wanted, "")
+    assert goal._replace(wanted=None).cells(measured)[2:] == (f"{measured:.2f}", "-", "")
 
 
 def test_questions_are_grouped_and_the_slowest_is_the_one_with_the_worst_p99() -> None:
@@ -78,7 +89,7 @@ def test_questions_are_grouped_and_the_slowest_is_the_one_with_the_worst_p99() -
     assert (search.name, search.questions, search.worst_p99_ms) == ("search", 2, 60.0)
     assert (search.latency.calls, search.latency.p50_ms) == (3, 3.0)
     assert (audit.name, audit.questions, audit.worst_p99_ms) == ("audit", 1, 2.0)
-    assert [(goal.measured, goal.is_reached) for goal in make_goals({"SQLite": Answers(micros)})] == [(60.0, False)]
+    assert dict(read_slowest({"SQLite": Answers(micros)})) == {"slowest SQLite": 60.0}
 
 
 def figures(*rates: float) -> list[Figures]:
@@ -87,8 +98,54 @@ def figures(*rates: float) -> list[Figures]:
 
 def test_ratios_are_of_medians_and_left_out_where_one_side_is_missing() -> None:
     bare, ours = Case("a", "bare server", "bare"), Case("c", "ours, SQLite", "ours")
-    ratios = list(make_ratios({bare: figures(100, 30_000, 40_000), ours: figures(7500, 1, 9000)}))
-    assert [(goal.measured, goal.wanted, goal.is_reached) for goal in ratios] == [(0.25, 0.25, True)]
+    results = {bare: figures(100, 30_000, 40_000), ours: figures(7500, 1, 9000)}
+    assert dict(read_ratios(results)) == {"ours/bare sqlite": 0.25}
+    assert dict(read_ratios({**results, bare: figures(0)})) == {}
+
+
+def read_all_figures() -> set[str]:
+    """Return the names of the figures that the sections give, of results as a whole run has them."""
+    latency = summarise([1000])
+    paced = Paced(1, 1, 1, 0, 0, latency)
+    reading = Reading(*(1.0 for _ in fields(Reading)))
+    names = ("SQLite", "PostgreSQL")
+    kinds = [cost.Kind(name, on_postgresql=name == "PostgreSQL") for name in names]
+    given: tuple[Iterable[tuple[str, float]], ...] = (
+        read_ratios({case: figures(1) for case in make_cases(1)}),
+        steady_rate.read_figures([steady_rate.Line(name, "ours", 0.5, paced) for name in names]),
+        read_slowest(dict.fromkeys(names, Answers({"audit": [1.0]}))),
+        backup_latency.read_figures([backup_latency.BackupRound(paced, paced, 1, 1, 1, 1)]),
+        claims.read_figures([claims.Line(name, "1 behind", latency, is_behind=True) for name in names]),
+        held_loop.read_figures([held_loop.Line("large", 1, [1.0], [1.0])]),
+        cost.read_figures([(kind, cost.Cost(reading, reading)) for kind in kinds]),
+    )
+    return {name for pairs in given for name, _ in pairs}
+
+
+def test_the_report_has_a_row_for_each_figure_that_a_section_gives_and_for_no_other() -> None:
+    assert read_all_figures() | {"memory", "failed"} == {goal.key for goal in GOALS}
+    assert len({goal.key for goal in GOALS}) == len(GOALS)
+
+
+def test_the_report_has_the_rows_of_the_sections_that_ran_and_says_which_figure_is_missing() -> None:
+    measured = {"half SQLite": 12.34, "failed": 0.0}
+    console = Console(file=(text := StringIO()), width=80)
+    console.print(make_goals_table(measured, ["rates"], 10_000_000))
+    rows = [re.split(r"  +", line.strip()) for line in text.getvalue().splitlines()[3:] if line.strip()]
+    assert rows == [
+        ["p99 at half rate, SQLite, ms", "14-26", "12.3", "≤ 15.0", "yes"],
+        ["PostgreSQL, ms", "11-20", "not measured", "≤ 15.0"],
+        ["answers other than 2xx, all runs", "0", "0", "≤ 0", "yes"],
+    ]
+    assert find_missing(measured, ["rates"]) == ["PostgreSQL, ms"]
+
+
+def test_the_whole_report_fits_a_page() -> None:
+    console = Console(file=(text := StringIO()), width=80)
+    console.print(make_goals_table({}, {goal.section for goal in GOALS}, 10_000_000))
+    lines = [line for line in text.getvalue().splitlines()[3:] if line.strip()]
+    assert len(lines) == len(GOALS)
+    assert any("10 M kept" in line for line in lines)
 
 
 def test_cases_with_the_same_service_have_different_keys() -> None:
@@ -130,6 +187,9 @@ def test_an_empty_table_is_filled_and_the_one_after_it_stays(tmp_path: Path) -> 
 def test_the_page_has_a_table_of_every_section_with_its_day() -> None:
     text = PAGE.read_text(encoding="utf-8")
     titles = re.findall(r"<!-- written: (.+) -->", text)
-    assert len(re.findall(r"^measured on \d{4}-\d\d-\d\d\n```\n<!-- end -->$", text, re.MULTILINE)) == len(titles)
-    sections = ["Full speed", "What a sync costs", "Steady rates", "Queries of operators, beside deliveries"]
-    assert titles == ["Faults", "Machine", *sections, "Cost of a million messages", start_up.TITLE, upgrade.TITLE]
+    ends = r"^(?:measured on \d{4}-\d\d-\d\d|not measured yet)\n```\n<!-- end -->$"
+    assert len(re.findall(ends, text, re.MULTILINE)) == len(titles)
+    sections = ["Full speed", "What a sync costs", "Steady rates", "Queries of operators, beside deliveries", "Beside a backup"]
+    more = ["Claims behind failed changes", "The largest allowed calls", "Cost of a million messages"]
+    assert titles == ["Faults", "Report", "Machine", *sections, *more, start_up.TITLE, upgrade.TITLE]
+    assert [name for name in SECTIONS if f"\n| `{name}` | " not in text and name != "questions"] == []

@@ -49,7 +49,7 @@ def test_workflows_run_what_the_makefile_has_on_each_supported_python() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     runs = {line.strip() for text in WORKFLOWS.values() for line in text.splitlines() if "run:" in line}
     made = {word for line in runs for words in re.findall(r"make ((?:[a-z-]+ ?)+)", line) for word in words.split()}
-    assert made == {"test", "test-databases", "test-image", "wheel", "sbom", "image", "check-tag"}
+    assert made == {"test", "test-databases", "test-image", "bench", "wheel", "sbom", "image", "check-tag"}
     assert {name for name in made if not re.search(rf"^{name}:", makefile, re.MULTILINE)} == set()
     versions = re.findall(r"\"(3\.\d+)\"", WORKFLOWS["test.yml"])
     lowest = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["requires-python"]

@@ -47,12 +47,12 @@ class BenchCluster(Cluster):
 @contextmanager
 def running(directory: Path, *, kept: bool) -> Iterator[BenchCluster]:
     """Run a server in `directory`, if its account can get there; otherwise somewhere else, where it never stays."""
-    if kept and _is_open(directory):
+    if kept and is_open(directory):
         cluster = BenchCluster.open(directory / "postgresql")
         with _started(cluster):
             yield cluster
         return
-    with tempfile.TemporaryDirectory(prefix="bench-", dir=directory if _is_open(directory) else "/var/tmp") as place:
+    with tempfile.TemporaryDirectory(prefix="bench-", dir=directory if is_open(directory) else "/var/tmp") as place:
         Path(place).chmod(0o755)
         cluster = BenchCluster.open(Path(place) / "postgresql")
         with _started(cluster):
@@ -69,6 +69,6 @@ def _started(cluster: BenchCluster) -> Iterator[None]:
         cluster.stop()
 
 
-def _is_open(directory: Path) -> bool:
+def is_open(directory: Path) -> bool:
     """Tell whether other accounts can reach a folder: as root, the server runs under its own."""
     return os.geteuid() != 0 or all(path.stat().st_mode & 0o001 for path in (directory, *directory.parents))

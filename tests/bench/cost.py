@@ -1,6 +1,5 @@
-"""`python -m tests.bench.cost` prints what a million messages cost: CPU, disk, network."""
+"""What a million messages cost: CPU, disk, network."""
 
-import argparse
 import secrets
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -9,24 +8,32 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
-from tests.bench import load, machine, report, resource_use
+from tests.bench import load, resource_use
+from tests.bench.cluster import is_open
 from tests.bench.filling import copy, fill
-from tests.bench.page import write_table
 from tests.bench.resource_use import Reading
 from tests.harness.network import HERE, Machine, wired
 from tests.harness.postgresql import Cluster, find_binaries
 from tests.harness.service import ROOT, SHIP24, TOKEN, Service
 
-_MESSAGES = 80_000
-_SLICE_SECONDS = 4
 _WARM_UP_SECONDS = 2
-_ALONE = 4_000
-_ALONE_SECONDS = 8
 _WHERE = Path("/var/tmp")  # accounts other than ours reach it: the server has one of its own
 _MILLION = 1_000_000
+
+
+class Extent(NamedTuple):
+    """How much is sent: at least `together` messages by 64 clients at once and `alone` by one, each in runs of some seconds.
+
+    `kept` messages are in the databases before.
+    """
+
+    kept: int
+    together: int
+    together_seconds: int
+    alone: int
+    alone_seconds: int
 
 
 class Kind(NamedTuple):
@@ -51,32 +58,20 @@ _KINDS = (
 )
 
 
-def print_cost(messages: int, kept: int, where: Path, *, on_page: bool) -> None:
-    """Measure and print. `kept` messages are in the databases before; at least `messages` are added by 64 clients at once.
-
-    With `on_page` also write the table into the documentation.
-    """
-    console = Console(highlight=False)
-    with tempfile.TemporaryDirectory(prefix="receiver-cost-", dir=where) as name:
+def measure(directory: Path, extent: Extent, tell: Callable[[str], None]) -> list[tuple[Kind, Cost]]:
+    """Measure each kind of database that is installed, below a folder."""
+    kinds = [kind for kind in _KINDS if find_binaries() is not None or not kind.on_postgresql]
+    with tempfile.TemporaryDirectory(prefix="receiver-cost-", dir=directory if is_open(directory) else _WHERE) as name:
         folder = Path(name)
         folder.chmod(0o755)
-        facts = list(machine.describe(folder))
-        console.print(report.machine_table(facts))
-        kinds = [kind for kind in _KINDS if find_binaries() is not None or not kind.on_postgresql]
         costs = []
         for kind in kinds:
-            with console.status(kind.name.replace("\n", " ")):
-                costs.append(_measure(folder, kind, messages, kept))
-        before = f"{kept / _MILLION:g} M messages were there before" if kept else "the databases were empty before"
-        counted = ", ".join(f"{cost.together.messages:,.0f} and {cost.alone.messages:,.0f}" for cost in costs)
-        parts = _table(kinds, costs), f"measured with {counted} messages (64 callers, one caller); {before}"
-        for part in parts:
-            console.print(part)
-        if on_page:
-            write_table("Cost of a million messages", *parts, "", report.machine_table(facts))
+            tell(f"cost of a million messages: {kind.name.replace(chr(10), ' ')}")
+            costs.append((kind, _measure(folder, kind, extent)))
+        return costs
 
 
-def _measure(folder: Path, kind: Kind, messages: int, kept: int) -> Cost:
+def _measure(folder: Path, kind: Kind, extent: Extent) -> Cost:
     with ExitStack() as ending:
         place = ending.enter_context(_wire())
         cluster = ending.enter_context(_server(place, folder, kind.example)) if kind.on_postgresql else None
@@ -85,7 +80,7 @@ def _measure(folder: Path, kind: Kind, messages: int, kept: int) -> Cost:
         service = place.do(Service, folder / secrets.token_hex(4), url, HERE)
         ending.callback(service.close)
         place.do(service.migrate)
-        known = _fill(place, service, file, kept, on_server=cluster is not None) if kept else None
+        known = _fill(place, service, file, extent.kept, on_server=cluster is not None)
         place.do(service.start)
 
         def use(enough: int, seconds: int, connections: int) -> Reading:
@@ -96,13 +91,9 @@ def _measure(folder: Path, kind: Kind, messages: int, kept: int) -> Cost:
                 now = place.do(resource_use.read, place, service, cluster)
             return now.since(before)
 
-        return _use(use, messages)
-
-
-def _use(use: Callable[[int, int, int], Reading], messages: int) -> Cost:
-    use(1, _WARM_UP_SECONDS, load.CONNECTIONS)
-    together = use(messages, _SLICE_SECONDS, load.CONNECTIONS)
-    return Cost(together, use(_ALONE, _ALONE_SECONDS, 1))
+        use(1, _WARM_UP_SECONDS, load.CONNECTIONS)
+        together = use(extent.together, extent.together_seconds, load.CONNECTIONS)
+        return Cost(together, use(extent.alone, extent.alone_seconds, 1))
 
 
 def _fill(place: Machine, service: Service, file: Path, kept: int, *, on_server: bool) -> Path:
@@ -142,13 +133,14 @@ def _server(place: Machine, folder: Path, example: Path | None) -> Iterator[Clus
         place.do(cluster.stop, "immediate")
 
 
-def _table(kinds: Sequence[Kind], costs: Sequence[Cost]) -> Table:
+def make_cost_table(costs: Sequence[tuple[Kind, Cost]]) -> Table:
+    """Return what a million messages cost by kind of database."""
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), collapse_padding=True, pad_edge=False, header_style="bold")
     table.add_column("for a million messages")
-    for kind in kinds:
+    for kind, _ in costs:
         table.add_column(kind.name, justify="right", no_wrap=True)
     for name, tell in _LINES:
-        table.add_row(name, *(tell(cost) for cost in costs))
+        table.add_row(name, *(tell(cost) for _, cost in costs))
     return table
 
 
@@ -182,15 +174,16 @@ def _room(cost: Cost) -> float:
     return each.bodies_bytes + each.rows_bytes + each.index_bytes
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.bench.cost", description="Measure what a million messages cost.")
-    parser.add_argument("--messages", type=int, default=_MESSAGES, help=f"how many are sent by 64 callers ({_MESSAGES})")
-    parser.add_argument("--kept", type=int, default=0, help="how many are in the databases before (0)")
-    parser.add_argument("--directory", type=Path, default=_WHERE, help=f"where the databases are made and removed ({_WHERE})")
-    parser.add_argument("--write", action="store_true", help="write the table into docs/explanation/benchmarks.md, too")
-    given = parser.parse_args()
-    print_cost(given.messages, given.kept, given.directory, on_page=given.write)
+def describe(costs: Sequence[tuple[Kind, Cost]], extent: Extent) -> str:
+    """Return a line about how much was sent."""
+    counted = ", ".join(f"{cost.together.messages:,.0f} and {cost.alone.messages:,.0f}" for _, cost in costs)
+    return f"measured with {counted} messages (64 callers, one caller); {extent.kept / _MILLION:g} M messages were there before"
 
 
-if __name__ == "__main__":
-    main()
+def read_figures(costs: Sequence[tuple[Kind, Cost]]) -> Iterator[tuple[str, float]]:
+    """Give the figures of the report, in GB: databases as they are installed."""
+    for kind, cost in costs:
+        if kind.example is None:
+            name = kind.name.partition("\n")[0]
+            yield f"room {name}", _room(cost) * _MILLION / 1e9
+            yield f"written {name}", cost.together.each().written_bytes * _MILLION / 1e9

@@ -6,7 +6,7 @@ import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tests.bench import filling, service
@@ -39,6 +39,11 @@ class Place:
             value = connection.execute(query).fetchone()[0]
         return "" if value is None else str(value)
 
+    def with_living(self) -> "Place":
+        """Return the same with those trackers alone that are still going."""
+        assert self.known is not None
+        return replace(self, known=filling.living(self.known))
+
     def read_indexes(self) -> None:
         """Read from the disk once what every delivery looks up: a running service has it in memory after a while."""
         if self.cluster is not None:
@@ -59,7 +64,7 @@ class Places:
     """
 
     def __init__(self, directory: Path, cluster: BenchCluster | None, large: int, kept: Path | None = None) -> None:
-        self._directory = directory
+        self.directory = directory
         self.cluster = cluster
         self.large = large
         self._kept = kept or directory
@@ -68,7 +73,7 @@ class Places:
     def fresh(self, *, on_postgresql: bool) -> Iterator[Place]:
         """Give an empty place and remove it again."""
         cluster = self.cluster if on_postgresql else None
-        directory = self._directory / f"run-{secrets.token_hex(4)}"
+        directory = self.directory / f"run-{secrets.token_hex(4)}"
         directory.mkdir()
         database = f"bench_{secrets.token_hex(4)}"
         try:

@@ -26,7 +26,7 @@ class DrivenService:
 
     def __init__(self, kind: str, place: Place, target: Target, process: service.Process, settings: Mapping[str, str]) -> None:
         self.place = place
-        self._settings = settings
+        self.settings = settings
         self.process = process
         self.failed = 0
         self.answered = 0
@@ -64,7 +64,7 @@ class DrivenService:
 
     def environment(self) -> dict[str, str]:
         """Return the environment of a command beside it."""
-        return service.environment(self._settings)
+        return service.environment(self.settings)
 
     def calls_per_commit(self) -> float:
         """Return the mean number of deliveries in a commit so far; the other handlers have one for each."""
@@ -134,6 +134,7 @@ def _settings(kind: str, url: str, token: str, port: int) -> Mapping[str, str]:
         "RECEIVER_DATABASE_URL": url,
         "RECEIVER_SHIP24_TOKENS": token,
         "RECEIVER_SHIP24_ALLOWED_IPS": "127.0.0.0/8",
+        "RECEIVER_SHIIPP_TOKENS": secrets.token_urlsafe(32),
         "RECEIVER_PORT": str(port),
         "RECEIVER_OPS_TOKENS": secrets.token_urlsafe(32),
     }

@@ -1,4 +1,4 @@
-"""The benchmark's arithmetic: percentiles, and whether a goal is reached."""
+"""The benchmark's arithmetic: percentiles."""
 
 from collections.abc import Iterable, Sequence
 from math import ceil
@@ -25,23 +25,3 @@ def summarise(micros: Iterable[float]) -> Latency:
 def percentile(ordered: Sequence[float], per_mille: int) -> float:
     """Return the smallest value that so many thousandths of the ordered values do not exceed: always one that was measured."""
     return ordered[max(0, ceil(per_mille * len(ordered) / 1000) - 1)]
-
-
-class Goal(NamedTuple):
-    """A goal for a figure. `digits` are shown after the point; the exact value is judged."""
-
-    name: str
-    measured: float
-    wanted: float
-    digits: int = 0
-    at_least: bool = False
-
-    @property
-    def is_reached(self) -> bool:
-        """Tell whether the goal is reached."""
-        return self.measured >= self.wanted if self.at_least else self.measured <= self.wanted
-
-    def cells(self) -> tuple[str, str, str, str]:
-        """Return the line of a table."""
-        wanted = f"{'≥' if self.at_least else '≤'} {self.wanted:,.{self.digits}f}"
-        return self.name, f"{self.measured:,.{self.digits}f}", wanted, "yes" if self.is_reached else "no"

@@ -14,6 +14,7 @@ from receiver.storage.packed_bodies import BodyPacker
 SCRIPT = Path(__file__).with_name("filling.sql")
 _MESSAGES_A_TRACKER = 10
 _KNOWN = 50_000  # more than one run meets
+_LIFE_DAYS = 21
 _FAST = (
     *("journal_mode=OFF", "synchronous=OFF", "locking_mode=EXCLUSIVE", "cache_size=-1000000"),
     *("temp_store=FILE", "temp.cache_size=-400000"),  # what is drawn first is several gigabytes for ten million
@@ -22,7 +23,10 @@ _ROWS_AT_ONCE = 10_000
 
 
 def fill(path: Path, messages: int, known: Path) -> None:
-    """Add messages to the migrated, empty database at `path`, and write some of its trackers to `known` for `updates.lua`."""
+    """Add messages to the migrated, empty database at `path`.
+
+    For `updates.lua`, write some of its trackers to `known`, and some that were new in the last three weeks to `living(known)`.
+    """
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         for pragma in _FAST:
             connection.execute(f"PRAGMA {pragma}")
@@ -33,9 +37,8 @@ def fill(path: Path, messages: int, known: Path) -> None:
         for statement in SCRIPT.read_text(encoding="utf-8").split(";\n"):
             connection.execute(statement)
         connection.execute("COMMIT")
-        query = "SELECT tracker_id, tracking_number, latest_order FROM trackers WHERE source = 'ship24' ORDER BY random() LIMIT ?"
-        rows = connection.execute(query, (_KNOWN,))
-        known.write_text("".join(f"{tracker} {number} {order}\n" for tracker, number, order in rows), encoding="ascii")
+        _write_trackers(connection, living(known), f"(strftime('%s', 'now') - {_LIFE_DAYS} * 86400) * 1000000")
+        _write_trackers(connection, known, "0")
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA journal_mode=WAL")
 
@@ -45,6 +48,17 @@ def _pack(packer: BodyPacker, source: str, headers: str, body: bytes, answer: by
     row = packer.pack(source, BodyRow("", headers, body, answer))
     assert row.content_bytes is not None
     return row.body
+
+
+def living(known: Path) -> Path:
+    """Return the file beside `known` with trackers that are still going."""
+    return known.with_name(f"{known.name}-living")
+
+
+def _write_trackers(connection: sqlite3.Connection, file: Path, since: str) -> None:
+    columns, where = "tracker_id, tracking_number, latest_order", f"source = 'ship24' AND created_at >= {since}"
+    rows = connection.execute(f"SELECT {columns} FROM trackers WHERE {where} ORDER BY random() LIMIT ?", (_KNOWN,))
+    file.write_text("".join(f"{tracker} {number} {order}\n" for tracker, number, order in rows), encoding="ascii")
 
 
 def copy(path: Path, url: str) -> None:

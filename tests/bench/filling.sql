@@ -1,6 +1,7 @@
 -- Fills a migrated SQLite database as months of single updates would have: rows in the order of their arrival, ids scattered.
 -- The table temp.size says how many `calls` and `trackers`. All is as the service writes it: most messages applied, some stale,
 -- repeated, recorded or quarantined, some calls refused. The bytes of the older half are pruned, as where 30 of 60 days are kept.
+-- One call in ten is the first of a new tracker; the others are of any tracker that was new in the three weeks before.
 
 CREATE TEMP TABLE tracker AS
 WITH RECURSIVE
@@ -22,9 +23,10 @@ FROM drawn ORDER BY n;
 CREATE TEMP TABLE call AS
 WITH RECURSIVE
   number (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number, temp.size WHERE n < calls),
-  drawn (n, tracker, at, a, b, c, d) AS MATERIALIZED (
+  drawn (n, is_first, tracker, at, a, b, c, d) AS MATERIALIZED (
     SELECT
-      n, iif(n <= trackers, n, 1 + abs(random() % trackers)),
+      n, n % 10 = 1,
+      min((n + 9) / 10, trackers) - iif(n % 10 = 1, 0, abs(random() % min((n + 9) / 10, trackers, max(1, trackers * 21 / 60)))),
       (strftime('%s', 'now') - 60 * 86400) * 1000000 + n * (60 * 86400 * 1000000 / calls),
       lower(hex(randomblob(16))), lower(hex(randomblob(16))), lower(hex(randomblob(16))), abs(random() % 100)
     FROM number, temp.size
@@ -39,10 +41,10 @@ WITH RECURSIVE
       printf('%08x-%04x-7', at / 1000 >> 16, at / 1000 & 65535)
         || substr(c, 1, 3) || '-8' || substr(c, 4, 3) || '-' || substr(c, 7, 12) AS delivery_id,
       c AS digest,
-      strftime('%Y-%m-%dT%H:%M:%S', at / 1000000 - iif(n > trackers AND d BETWEEN 90 AND 95, 70 * 86400, 0), 'unixepoch')
+      strftime('%Y-%m-%dT%H:%M:%S', at / 1000000 - iif(NOT is_first AND d BETWEEN 90 AND 95, 70 * 86400, 0), 'unixepoch')
         AS occurrence,
       CASE
-        WHEN n <= trackers OR d < 90 THEN 'applied' WHEN d < 96 THEN 'stale' WHEN d < 99 THEN 'recorded' ELSE 'quarantined'
+        WHEN is_first OR d < 90 THEN 'applied' WHEN d < 96 THEN 'stale' WHEN d < 99 THEN 'recorded' ELSE 'quarantined'
       END AS outcome,
       iif(n % 50000 = 11, '198.51.100.7', '203.0.113.' || (d % 16)) AS client
     FROM drawn, temp.size

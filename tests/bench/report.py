@@ -5,8 +5,6 @@ from collections.abc import Iterable, Sequence
 from rich import box
 from rich.table import Table
 
-from tests.bench.figures import Goal
-
 
 def make_table(words: Sequence[str], numbers: Sequence[str]) -> Table:
     """Return an empty table with columns of words, then columns of numbers."""
@@ -26,10 +24,6 @@ def machine_table(facts: Iterable[tuple[str, str]]) -> Table:
     return table
 
 
-def make_goals_table(goals: Iterable[Goal]) -> Table:
-    """Return the measured values beside the goals, and whether they are reached."""
-    table = make_table(("",), ("measured", "wanted", ""))
-    for goal in goals:
-        *cells, verdict = goal.cells()
-        table.add_row(*cells, f"[{'green' if goal.is_reached else 'red'}]{verdict}[/]")
-    return table
+def write_milliseconds(value: float) -> str:
+    """Return a duration with as many digits as say something, and as fit."""
+    return f"{value:,.{1 if value < 1000 else 0}f}"

@@ -17,9 +17,8 @@ from rich.table import Table
 from tests.bench.cluster import BenchCluster
 from tests.bench.driven_service import Benchmark
 from tests.bench.load import Load
-from tests.bench.report import make_table
+from tests.bench.report import make_table, write_milliseconds
 
-_DELAYS_MS = (None, 0, 2, 10)
 _SYSTEMS = (("usual", False), ("fastify", False), ("ours", False), ("fastify", True), ("ours", True))
 _NAMES = {"fastify": "Fastify"}
 
@@ -34,9 +33,9 @@ class Line(NamedTuple):
     calls_per_commit: float
 
 
-def measure(bench: Benchmark) -> list[Line]:
+def measure(bench: Benchmark, delays_ms: Sequence[int | None]) -> list[Line]:
     """Run other handlers and ours on each database with each delay; without strace only as it is."""
-    delays = _DELAYS_MS if _can_hold_up() else (None,)
+    delays = delays_ms if _can_hold_up() else (None,)
     systems = [(kind, on_server) for kind, on_server in _SYSTEMS if bench.can_run(kind, on_postgresql=on_server)]
     return [_run(bench, kind, on_postgresql, delay) for kind, on_postgresql in systems for delay in delays]
 
@@ -115,7 +114,12 @@ def make_syncs_table(lines: Sequence[Line]) -> Table:
     for line in lines:
         name = f"{_NAMES.get(line.kind, line.kind)}, {'PostgreSQL' if line.on_postgresql else 'SQLite'}"
         load = line.load
-        figures = (f"{load.rate:,.0f}", f"{line.calls_per_commit:,.1f}", f"{load.p50_ms:,.1f}", f"{load.p99_ms:,.1f}")
+        figures = (
+            f"{load.rate:,.0f}",
+            f"{line.calls_per_commit:,.1f}",
+            write_milliseconds(load.p50_ms),
+            write_milliseconds(load.p99_ms),
+        )
         table.add_row("" if name == last else name, _name(line.delay_ms), *figures, f"{load.calls:,}")
         last = name
     return table
