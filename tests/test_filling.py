@@ -11,14 +11,15 @@ from typing import Any
 import pytest
 
 from receiver import clock
+from receiver.clock import to_micros
 from receiver.monitoring import explain
 from receiver.sources import make_sources
 from receiver.storage import queries
 from receiver.storage.database import Database
-from tests.bench.filling import copy, fill
+from tests.bench.filling import copy, fill, living
 from tests.conftest import StartService
 from tests.harness import ship24
-from tests.harness.rows import read_rows
+from tests.harness.rows import read_rows, table_rows
 from tests.harness.service import Service
 from tests.harness.storage import make_tables
 
@@ -103,6 +104,19 @@ def test_every_column_holds_what_the_service_writes_there(service: StartService,
     compared = {place: kinds for place, kinds in made.items() if place[:2] != ("deliveries", "failed")}
     assert compared.keys() == written.keys()
     assert {place: kinds for place, kinds in compared.items() if not kinds <= written[place]} == {}
+
+
+def test_parcels_live_three_weeks_and_the_living_ones_are_those_that_began_in_the_last_three(filled: Path) -> None:
+    url, known = f"sqlite:///{filled}", filled.with_name("known")
+    query = "SELECT max(received_at) - min(received_at) AS micros FROM messages WHERE source = 'ship24' GROUP BY tracker_id"
+    spans = [timedelta(microseconds=row["micros"]) for row in read_rows(url, query)]
+    between = timedelta(days=60) / len(spans)  # two new parcels
+    assert len(spans) == _MESSAGES // 10
+    assert timedelta(days=14) < max(spans) <= timedelta(days=21) + between
+    began = {row["tracker_id"]: row["created_at"] for row in table_rows(url, "trackers", source="ship24")}
+    everyone, alive = ({line.split()[0] for line in file.read_text().splitlines()} for file in (known, living(known)))
+    assert everyone == began.keys()
+    assert alive == {tracker for tracker, at in began.items() if at >= to_micros(clock.now() - timedelta(days=21))}
 
 
 def test_the_database_is_whole_and_has_all_indexes(sqlite_url: str, filled: Path) -> None:

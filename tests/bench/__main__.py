@@ -92,16 +92,17 @@ _QUICK = Size(
 
 
 class Report:
-    """Prints the results of the sections, and collects the figures of the report.
+    """Prints the results of the sections, and collects the figures of the report. `sync` says how long one took before.
 
     `on_page`: also write the tables into the documentation.
     """
 
-    def __init__(self, console: Console, bench: Benchmark, size: Size, *, on_page: bool) -> None:
+    def __init__(self, console: Console, bench: Benchmark, size: Size, sync: str, *, on_page: bool) -> None:
         self._console = console
         self._on_page = on_page
         self._bench = bench
         self._size = size
+        self._sync = sync
         self._began = monotonic()
         self._figures: dict[str, float] = {}
 
@@ -173,7 +174,8 @@ class Report:
         self._figures |= {"memory": totals.peak_bytes / 2**20, "failed": totals.failed}
         table = make_goals_table(self._figures, sections, self._size.large)
         self._on_page = self._on_page and {*sections} >= {*_UNASKED}
-        self._show("Report", f"this run took {(monotonic() - self._began) / 60:.0f} minutes", table)
+        told = f"this run took {(monotonic() - self._began) / 60:.0f} minutes; a sync: {self._sync}"
+        self._show("Report", told, table)
         missing = find_missing(self._figures, sections)
         if missing and os.environ.get("CI") == "true":
             raise SystemExit(f"not measured: {', '.join(missing)}")
@@ -207,7 +209,7 @@ def main() -> None:
         places = Places(directory, server, size.large, given.keep and given.keep.resolve())
         with console.status("") as status:
             bench = Benchmark(places, Totals(), size.seconds, status.update, _has_fastify())
-            report = Report(console, bench, size, on_page=given.write)
+            report = Report(console, bench, size, dict(facts)["sync"], on_page=given.write)
             sections = given.sections or _UNASKED
             for section in sections:
                 run: Callable[[], None] = getattr(report, section)

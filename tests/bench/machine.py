@@ -2,6 +2,7 @@
 
 import os
 import platform
+import shutil
 import sqlite3
 import subprocess
 from collections.abc import Iterator
@@ -22,7 +23,8 @@ def describe(directory: Path) -> Iterator[tuple[str, str]]:
     yield "processor", f"{_processor()}, {os.cpu_count()} cores"
     yield "memory", f"{psutil.virtual_memory().total / 2**30:.0f} GiB"
     yield "kernel", f"{platform.system()} {platform.release()}"
-    yield "software", f"Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}, PostgreSQL {_postgresql()}"
+    programs = f"PostgreSQL {_postgresql()}, Node {_node()}"
+    yield "software", f"Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}, {programs}"
     yield "file system", _file_system(directory)
     yield "busy before", f"{psutil.cpu_percent(interval=2):.0f} % (of all cores, with other things)"
     middle, slow = _measure_sync(directory / "sync")
@@ -42,6 +44,12 @@ def _postgresql() -> str:
         return "not installed"
     shown = subprocess.run([binaries / "postgres", "--version"], capture_output=True, text=True, check=True).stdout
     return shown.split()[2]
+
+
+def _node() -> str:
+    if shutil.which("node") is None:
+        return "not installed"
+    return subprocess.run(["node", "--version"], capture_output=True, text=True, check=True).stdout.strip().removeprefix("v")
 
 
 def _file_system(directory: Path) -> str:

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from tests.bench.driven_service import Benchmark
 from tests.bench.load import LEAD_SECONDS, Paced
-from tests.bench.report import make_table
+from tests.bench.report import make_table, write_milliseconds
 from tests.bench.service import Process
 
 _SHARES = (0.25, 0.5, 0.75)
@@ -72,7 +72,7 @@ def make_pacing_table(lines: Sequence[Line]) -> Table:
             f"{line.share:.0%}",
             f"{paced.wanted:,.0f}",
             f"{paced.reached:,.0f}",
-            *(f"{value:,.1f}" for value in durations),
+            *map(write_milliseconds, durations),
             f"{paced.latency.calls:,}",
         )
     return table
