@@ -13,7 +13,7 @@ from sqlalchemy import Connection, text
 from receiver.storage import schema
 from receiver.storage.database import Database
 from tests.harness.database_pool import give_tables
-from tests.harness.rows import write_condition
+from tests.harness.rows import read_rows, write_condition
 
 
 def make_tables(url: str) -> None:
@@ -55,6 +55,15 @@ def change(url: str, *statements: str) -> None:
 def forbid_packing(url: str) -> None:
     """Make the tables as they are after an upgrade beside receivers of the version before, which cannot read packed bodies."""
     change(url, "UPDATE table_versions SET compatible_from = '0006'")
+
+
+def damage_body(url: str, delivery_id: str) -> None:
+    """Change the last byte of a packed body."""
+    (row,) = read_rows(url, "SELECT body FROM bodies WHERE delivery_id = :id", id=delivery_id)
+    stored = bytes(row["body"])
+    with _writing(url) as connection:
+        changed = {"body": stored[:-1] + bytes([stored[-1] ^ 1]), "id": delivery_id}
+        connection.execute(text("UPDATE bodies SET body = :body WHERE delivery_id = :id"), changed)
 
 
 def add_row(url: str, table: str, /, **values: object) -> None:

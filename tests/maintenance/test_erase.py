@@ -13,6 +13,7 @@ import orjson
 import pytest
 from sqlalchemy import Connection, inspect
 
+from receiver import clock
 from receiver.domain.erasure import (
     Erasure,
     ErasureCounts,
@@ -471,10 +472,11 @@ def test_messages_of_superseded_versions_are_forgotten_and_the_versions_stay(cas
 def test_errors_about_its_changes_are_forgotten_too(case: Case) -> None:
     tell(case)
     columns = "(target, source, tracker_id, move, event_id, died_at, attempts, error)"
+    died_at = clock.to_micros(clock.now())  # long ago, the service would prune them
     change(
         case.url,
-        f"INSERT INTO dead_changes {columns} VALUES ('shop', 'ship24', 'person', 1, 'e-1', 1, 3, 'no mail for {NAME}')",
-        f"INSERT INTO dead_changes {columns} VALUES ('shop', 'ship24', 'other', 1, 'e', 1, 3, 'kept')",
+        f"INSERT INTO dead_changes {columns} VALUES ('shop', 'ship24', 'person', 1, 'e-1', {died_at}, 3, 'no mail for {NAME}')",
+        f"INSERT INTO dead_changes {columns} VALUES ('shop', 'ship24', 'other', 1, 'e', {died_at}, 3, 'kept')",
     )
     case.forgotten("ship24/person")
     assert case.rows("SELECT error FROM dead_changes ORDER BY error") == [("(forgotten)",), ("kept",)]

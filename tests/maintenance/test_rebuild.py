@@ -38,8 +38,8 @@ from receiver.writer.inbox import Inbox
 from tests.harness import ship24, strategies
 from tests.harness.completions import read_completed, read_mismarked
 from tests.harness.database_contents import contents
-from tests.harness.rows import count_rows, table_rows
-from tests.harness.storage import add_row, change, delete_rows, make_tables, poison
+from tests.harness.rows import count_rows, read_rows, table_rows
+from tests.harness.storage import add_row, change, damage_body, delete_rows, forbid_packing, make_tables, poison
 from tests.harness.store import NOW, delivery
 from tests.harness.strategies import arrivals, bodies, histories
 
@@ -202,6 +202,28 @@ def test_calls_that_brought_nothing_and_what_operators_did_are_copied(post: Post
     check_same(post, into)
     for table in ("customers", "customer_imports", "setup_windows", "stopped_targets", "token_uses"):
         assert count_rows(into, table) > 0, table
+
+
+def test_a_damaged_body_is_copied_as_it_is_and_what_it_made_is_taken_over(post: Post, into: str) -> None:
+    post.group(ship24.item("whole", "t", [ship24.event("e1", "2025-03-01")]))
+    damaged = post.group(ship24.item("damaged", "t", [ship24.event("e2", "2025-03-02")]))
+    damage_body(post.url, damaged)
+    compared = rebuild(post.database, into)
+    assert [row for row in compared if row.differing or row.before != row.after] == []
+    frames = "SELECT delivery_id, body, content_bytes FROM bodies ORDER BY delivery_id"
+    assert read_rows(into, frames) == read_rows(post.url, frames)
+    assert table_rows(into, "trackers", "latest_event_id") == [{"latest_event_id": "e2"}]
+
+
+def test_bodies_that_are_stored_as_they_came_are_packed(post: Post, into: str) -> None:
+    forbid_packing(post.url)
+    post.group(ship24.item("m", "t"))
+    rebuild(post.database, into)
+    sizes = [[row["content_bytes"] for row in table_rows(url, "bodies")] for url in (post.url, into)]
+    assert sizes[0] == [None]
+    assert None not in sizes[1]
+    columns = ("delivery_id", "headers", "body", "answer")
+    assert table_rows(into, "bodies", *columns) == table_rows(post.url, "bodies", *columns)
 
 
 def test_what_calls_made_whose_bodies_are_gone_is_taken_over(post: Post, into: str) -> None:

@@ -11,14 +11,13 @@ from receiver.errors import BodyDamaged, StorageUnavailable
 from receiver.storage import queries
 from receiver.storage.database import Database
 from receiver.storage.database_copies import read_copy
-from receiver.storage.packed_bodies import BodyPacker
 from receiver.storage.stored_bodies import change_body, find_damaged_body, read_body, read_stored
 from receiver.storage.stored_deliveries import read_delivery
 from tests.conftest import StartService
 from tests.harness import ship24
 from tests.harness.earlier_version import upgrade
 from tests.harness.rows import table_rows
-from tests.harness.storage import change, forbid_packing, make_tables, migrate
+from tests.harness.storage import damage_body, forbid_packing, make_tables, migrate
 from tests.harness.store import Store, opened, submission
 
 OPS = "the-ops-token-of-these-tests"
@@ -48,14 +47,6 @@ def is_packed(url: str) -> bool:
         assert (shown.body, shown.answer) == (body, answer.body)
         assert read_delivery(store.database, delivery_id).body == body
         return stored(store, delivery_id).content_bytes is not None
-
-
-def damage(url: str, delivery_id: str) -> None:
-    row = table_rows(url, "bodies", delivery_id=delivery_id)[0]
-    packed = BodyPacker().pack("ship24", BodyRow(**{name: row[name] for name in BodyRow._fields} | {"content_bytes": None}))
-    hexed = (packed.body[:-1] + bytes([packed.body[-1] ^ 1])).hex()
-    literal = f"X'{hexed}'" if url.startswith("sqlite") else f"'\\x{hexed}'::bytea"
-    change(url, f"UPDATE bodies SET body = {literal} WHERE delivery_id = '{delivery_id}'")
 
 
 def test_bodies_in_new_tables_are_packed(database_url: str) -> None:
@@ -108,7 +99,7 @@ def test_a_damaged_body_is_an_error_that_names_its_delivery_and_the_others_are_r
         good, bad = (keep(store, ship24.single())[0] for _ in range(2))
         with store.database.read() as connection:
             assert find_damaged_body(connection, lambda: False) is None
-        damage(database_url, bad)
+        damage_body(database_url, bad)
         for read in (read_delivery, queries.show_delivery):
             with pytest.raises(BodyDamaged, match=bad):
                 read(store.database, bad)
@@ -129,7 +120,7 @@ def test_a_copy_with_a_damaged_body_is_damaged(sqlite_url: str, tmp_path: Path) 
     path = Database(sqlite_url).path
     assert path is not None
     read_copy(path, lambda: False, with_bodies=True)
-    damage(sqlite_url, bad)
+    damage_body(sqlite_url, bad)
     with pytest.raises(StorageUnavailable, match=f"is damaged: The stored body of delivery {bad}"):
         read_copy(path, lambda: False, with_bodies=True)
     read_copy(path, lambda: False)  # it can still be backed up and restored
@@ -146,7 +137,7 @@ def test_an_operator_is_told_of_a_damaged_body(service: StartService, sqlite_url
     running = service(sqlite_url, ops_tokens=OPS)
     delivery_id = running.post(ship24.single("damaged")).json()["delivery_id"]
     assert running.get(f"/ops/api/deliveries/{delivery_id}", OPS).json()["body"]
-    damage(sqlite_url, delivery_id)
+    damage_body(sqlite_url, delivery_id)
     shown = running.get(f"/ops/api/deliveries/{delivery_id}", OPS)
     assert (shown.status, shown.json()["error"]["code"]) == (500, "body_damaged")
     assert delivery_id in shown.json()["error"]["message"]
