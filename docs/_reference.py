@@ -20,13 +20,13 @@ from receiver import errors
 from receiver.cli import commands
 from receiver.clock import to_micros
 from receiver.domain import alarms
+from receiver.domain.customers import CUSTOMERS_PATH
 from receiver.domain.processes import Processes, ProcessRow
 from receiver.domain.traffic import Traffic
 from receiver.monitoring.metrics import MeasuredState, Metrics, describe_state
 from receiver.settings import Settings
 from receiver.sources import make_sources
 from receiver.web.api.openapi import describe
-from receiver.web.customers import CUSTOMERS_PATH
 from receiver.writer.counters import Counters
 from tests.test_architecture import MAY_IMPORT
 

@@ -118,3 +118,17 @@ def delivery_filters(command: _F) -> _F:
     ):
         command = option(command)
     return command
+
+
+def item_filters(command: _F) -> _F:
+    """Add the filters of quarantined items to a command."""
+    for option in (
+        click.option("--until", type=TimeParam(), help="Only earlier ones."),
+        click.option("--since", type=TimeParam(), help="Only later ones: 2026-01-31T12:00:00Z, 2026-01-31 or 24h."),
+        click.option("--delivery", "delivery_id", type=Text(), help="Only those of the delivery with this ID."),
+        click.option("--reason", type=Text(), help="Only this reason, such as bad_occurrence."),
+        of_source,
+        click.option("--q", "search", type=Text(), help="Message ID, tracker ID, tracking number, reference, or content."),
+    ):
+        command = option(command)
+    return command

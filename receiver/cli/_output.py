@@ -85,6 +85,11 @@ def last_line(error: str) -> str:
     return (error.strip().splitlines() or [""])[-1]
 
 
+def capped_count(item: Mapping[str, Any], name: str) -> str:
+    """Return a count of an item that stops at a limit, with a + if it did."""
+    return f"{item[name]:,}" + ("+" if item[f"{name}_capped"] else "")
+
+
 def describe_attempt(state: Mapping[str, Any]) -> str:
     """Return why the change of a target waits, and the result of its last attempt."""
     if state["status"] is not None:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
+from receiver.domain.customers import CUSTOMERS_PATH
 from receiver.project.folder import DOTENV, HOME, find_project
 from receiver.settings import Settings, load
-from receiver.web.customers import CUSTOMERS_PATH
 
 _CONSOLE_PATH = "/ops/"
 _ENV = """\

@@ -14,6 +14,9 @@ from receiver.domain.spreadsheets import check_columns, decode, describe_damage,
 from receiver.domain.trimming import trim
 from receiver.errors import UnexpectedShape
 
+CUSTOMERS_PATH = "/shiipp/customers"
+"""The path at which Shiipp fetches the list."""
+
 _FIELDS = {"usercode": "user_code", "firstname": "first_name", "lastname": "last_name", "branch": "branch"}
 _SPELLINGS = {"user_code": "UserCode", "first_name": "FirstName", "last_name": "LastName", "branch": "Branch"}
 _MAX_CHARACTERS = 200

@@ -18,6 +18,7 @@ from receiver.access.headers import HeaderReader
 from receiver.access.operators import OperatorAuth
 from receiver.access.refusal_causes import WrongTokens
 from receiver.access.setup_windows import SetupWindows
+from receiver.domain.customers import CUSTOMERS_PATH
 from receiver.domain.imports import Imported
 from receiver.domain.processes import local_url
 from receiver.errors import ReceiverError
@@ -54,7 +55,7 @@ from receiver.web.compression import OpsCompression
 from receiver.web.console.delivery_import import DELIVERY_IMPORT_PATH
 from receiver.web.console.recover import RECOVER_PATH
 from receiver.web.console.routes import CUSTOMER_IMPORT_PATH, make_console
-from receiver.web.customers import CUSTOMERS_PATH, CustomerEndpoint
+from receiver.web.customers import CustomerEndpoint
 from receiver.web.known_tokens import KnownTokens
 from receiver.web.lifespan import ServiceLifespan
 from receiver.web.limits import MAX_BODY_BYTES, BodyLimits

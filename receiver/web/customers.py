@@ -16,7 +16,6 @@ from receiver.storage.database import Database
 from receiver.web.responses import send_answer
 from receiver.writer.client import WriterClient
 
-CUSTOMERS_PATH = "/shiipp/customers"
 _JSON = (b"content-type", b"application/json")
 
 _Found = tuple[CustomerList, list[tuple[str, str]]]

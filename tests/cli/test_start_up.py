@@ -43,6 +43,11 @@ READING = (
     ["changes", "list"],
     ["audit", "list"],
     ["downtime", "list"],
+    ["quarantine", "list"],
+    ["alarms", "list"],
+    ["targets", "list"],
+    ["targets", "dead"],
+    ["customers", "lists"],
     ["stats"],
 )
 

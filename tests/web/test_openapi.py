@@ -18,11 +18,11 @@ from schemathesis.specs.openapi.checks import (
     unsupported_method,
 )
 
+from receiver.domain.customers import CUSTOMERS_PATH
 from receiver.sources import make_sources
 from receiver.web.api.commands import COMMAND_ENDPOINTS
 from receiver.web.api.endpoints import PREFIX, READ_ENDPOINTS
 from receiver.web.api.openapi import describe
-from receiver.web.customers import CUSTOMERS_PATH
 from tests.harness import ship24
 from tests.harness.postgresql import Cluster
 from tests.harness.service import TOKEN, Service, bearer, serving
