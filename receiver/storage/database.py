@@ -12,7 +12,7 @@ from sqlite3 import Error as SQLiteError
 from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, Connection, CursorResult, Engine, Select, Table, collate, func, select, text
+from sqlalchemy import ColumnElement, Connection, Engine, Select, Table, collate, func, select, text
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import Dialect
 from sqlalchemy.exc import DBAPIError
@@ -164,12 +164,13 @@ class Database:
         """
         return select(func.json_group_array(func.json_array(*columns))) if self.is_sqlite else select(*columns)
 
-    def unpack(self, result: CursorResult[Any]) -> Sequence[Sequence[Any]]:
-        """Return the rows of the result of a `select_packed` statement."""
+    def unpack(self, cursor: Any) -> Sequence[Sequence[Any]]:
+        """Return the rows that a `select_packed` statement has left in the driver's cursor."""
         if not self.is_sqlite:
-            return result.fetchall()
+            found: list[Sequence[Any]] = cursor.fetchall()
+            return found
         try:
-            rows: list[list[Any]] = orjson.loads(result.scalar_one())
+            rows: list[list[Any]] = orjson.loads(cursor.fetchall()[0][0])
         except orjson.JSONDecodeError:
             raise StorageUnavailable(f"{self}: its content cannot be read; the file is damaged") from None
         return rows

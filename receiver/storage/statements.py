@@ -28,6 +28,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql import ClauseElement
 
+from receiver.storage import driver
 from receiver.storage.arrays import write_array
 from receiver.storage.database import Database
 
@@ -150,10 +151,10 @@ class _Statement:
     def execute(self, connection: Connection, rows: Sequence[tuple[Any, ...]]) -> Iterator[Any]:
         if self._arrays:
             for chunk in chunks(rows, _MAX_ROWS):
-                yield connection.exec_driver_sql(self._text, tuple(map(write_array, zip(*chunk, strict=True))))
+                yield driver.run(connection, self._text, tuple(map(write_array, zip(*chunk, strict=True))))
         else:
             for chunk in chunks(rows, _MAX_REPEATED):
-                yield connection.exec_driver_sql(self._repeat(len(chunk)), tuple(chain.from_iterable(chunk)))
+                yield driver.run(connection, self._repeat(len(chunk)), tuple(chain.from_iterable(chunk)))
 
     def _repeat(self, rows: int) -> str:
         if rows not in self._repeated:

@@ -10,6 +10,7 @@ from sqlalchemy import Column, Connection, MetaData, Table, Text, inspect, selec
 
 from receiver import __version__
 from receiver.errors import NoDatabase, SchemaOutdated, StorageUnavailable
+from receiver.storage import driver
 from receiver.storage.database import Database
 from receiver.storage.missing import explain_replaced
 from receiver.storage.tables.metadata import table_of
@@ -55,7 +56,8 @@ class VersionCheck:
 
     def check(self, connection: Connection) -> None:
         """Raise SchemaOutdated if this program does not support the tables."""
-        if connection.exec_driver_sql(_SELECT_CURRENT).scalar() not in self._served:
+        (current,) = next(iter(driver.run(connection, _SELECT_CURRENT).fetchall()), (None,))
+        if current not in self._served:
             found = read_version(connection)
             _check(found)
             self._served.add(found.version)

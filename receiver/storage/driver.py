@@ -1,0 +1,45 @@
+"""Statements that go straight to the driver, inside the transaction of an SQLAlchemy connection.
+
+For each statement SQLAlchemy makes a context, a result and its metadata, which takes longer than a short statement itself. The
+errors are the same as those of its own `exec_driver_sql`.
+"""
+
+from typing import Any
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+
+
+def run(connection: Connection, statement: str, parameters: tuple[Any, ...] = ()) -> Any:
+    """Run a statement in the transaction of the connection, which begins one if there is none; return the driver's cursor."""
+    if not connection.in_transaction():
+        connection.begin()
+    return send(connection, statement, parameters)
+
+
+def send(connection: Connection, statement: str, parameters: tuple[Any, ...] = ()) -> Any:
+    """Run a statement without a look at transactions: a listener of SQLAlchemy begins one with it."""
+    driver: Any = connection.connection.driver_connection
+    try:
+        return driver.execute(statement, parameters)
+    except Exception as error:
+        if isinstance(error, connection.dialect.loaded_dbapi.Error):
+            raise _wrap(connection, statement, error) from error
+        raise
+
+
+def _wrap(connection: Connection, statement: str, error: Exception) -> BaseException:
+    """Return the error of SQLAlchemy for one of the driver. A connection that is lost becomes invalid, as SQLAlchemy does it."""
+    is_lost = connection.dialect.is_disconnect(error, connection.connection.dbapi_connection, None)  # type: ignore[arg-type]
+    wrapped = DBAPIError.instance(
+        statement,
+        None,
+        error,
+        connection.dialect.loaded_dbapi.Error,
+        hide_parameters=True,
+        connection_invalidated=is_lost,
+        dialect=connection.dialect,
+    )
+    if is_lost:
+        connection.invalidate(error)
+    return wrapped
