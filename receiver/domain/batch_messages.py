@@ -93,6 +93,13 @@ def name_by_place(delivery_id: str, position: int) -> str:
     return f"{delivery_id}:{position}"
 
 
+def name_anonymous(message: Message, message_id: str) -> Message:
+    """Return an anonymous message with this id, for itself and for its events."""
+    return message._replace(
+        message_id=message_id, events=tuple([event._replace(event_id=message_id) for event in message.events])
+    )
+
+
 def name_imported(delivery: Delivery, message: Message) -> Message:
     """Return a message of an import with an id, if its sender gives it none.
 

@@ -3,17 +3,15 @@
 Source: Ship24 documentation, "Webhooks ordering".
 """
 
-from dataclasses import dataclass
 from datetime import date, datetime
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from receiver.domain.occurrence import Occurrence
 
 _Comparable = TypeVar("_Comparable", date, datetime, int)
 
 
-@dataclass(frozen=True, slots=True)
-class EventTime:
+class EventTime(NamedTuple):
     """The time of an event and the vendor's own sequence number, which together decide between two events of a tracker.
 
     `order` is lower for older events. Ship24 does not renumber events that it has sent, so it only decides between equal times.

@@ -13,8 +13,8 @@ The text is stored as written. A time without a zone is never given one.
 """
 
 import re
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, timezone
+from typing import NamedTuple
 
 from receiver.clock import to_micros
 
@@ -26,8 +26,7 @@ _FORM = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Occurrence:
+class Occurrence(NamedTuple):
     """A courier's time, parsed but not interpreted.
 
     `text` is the time as written, `day` its date. `wall` is the wall clock without a zone, None for a bare date. `instant` is the

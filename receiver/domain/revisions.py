@@ -15,6 +15,7 @@ from receiver.domain.timelines import Timelines, Version
 from receiver.domain.tracker_state import advance, make_change_row, make_event_row, makes_same_change, with_change
 from receiver.domain.verdicts import APPLIED, DUPLICATE, OLDER, REVISED, SUPERSEDED, TIE, Verdict
 
+_VERSION = TrackerRow._fields.index("version")
 _CHANGE = ("change_id", "move", "old_status", "old_status_milestone", "shipment_milestone")
 
 
@@ -61,7 +62,7 @@ class BatchTrackers:
     def put_tracker(self, key: tuple[str, str], before: TrackerRow | None, after: TrackerRow) -> None:
         """Replace the row of a tracker, or add it. The first replacement in a batch increments its version."""
         if before is not None and key not in self.changed:
-            after = after._replace(version=before.version + 1)
+            after = TrackerRow._make((*after[:_VERSION], before.version + 1, *after[_VERSION + 1 :]))
         self.changed.add(key)
         self.trackers[key] = after
 

@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 from hashlib import blake2b
 from typing import Any
-from uuid import UUID
 
 from receiver.domain.changes import SHIPMENT_MOVE_OFFSET
 from receiver.domain.newer import EventTime
@@ -11,6 +10,10 @@ from receiver.domain.records import Delivery, Event, Message, Snapshot
 from receiver.domain.rows import ChangeRow, EventRow, SearchTermRow, ShipmentChangeRow, TrackerRow, derive
 from receiver.domain.verdicts import Verdict
 
+_CHANGE = slice(EventRow._fields.index("change_id"), EventRow._fields.index("old_status_milestone") + 1)
+_SNAPSHOT = slice(TrackerRow._fields.index("tracking_number"), TrackerRow._fields.index("snapshot_message_id") + 1)
+_LATEST = slice(TrackerRow._fields.index("status"), TrackerRow._fields.index("moves") + 1)
+_SHIPMENT = TrackerRow._fields.index("shipment_milestone")  # and after it their number
 _IN_CHANGES = ("occurrence", "status", "status_code", "status_category", "status_milestone", "location")
 
 
@@ -26,37 +29,31 @@ def make_event_row(
 ) -> EventRow:
     """Return the row of an event. `clock` is that of its message."""
     return EventRow(
-        source=key[0],
-        tracker_id=key[1],
-        event_id=event.event_id,
-        message_id=message_id,
-        occurrence=moment.occurrence.text,
-        basis="courier" if event.occurrence else "arrival",
-        order=moment.order,
-        status=event.status,
-        status_code=event.status_code,
-        status_category=event.status_category,
-        status_milestone=event.status_milestone,
-        location=event.location,
-        courier_code=event.courier_code,
-        outcome=verdict.outcome,
-        reason=verdict.reason,
-        against=against,
-        digest=event.digest,
-        received_at=delivery.received_at,
+        *key,
+        event.event_id,
+        message_id,
+        moment.occurrence.text,
+        "courier" if event.occurrence else "arrival",
+        moment.order,
+        event.status,
+        event.status_code,
+        event.status_category,
+        event.status_milestone,
+        event.location,
+        event.courier_code,
+        verdict.outcome,
+        verdict.reason,
+        against,
+        event.digest,
+        delivery.received_at,
         generated_at=clock,
     )
 
 
 def with_change(event: EventRow, before: TrackerRow, *cause: str) -> EventRow:
     """Return an event with its change of the tracker. `cause` identifies the reason if the tracker moves to the event again."""
-    return event._replace(
-        change_id=make_change_id(event, *cause),
-        move=before.moves + 1,
-        old_status=before.status,
-        old_status_milestone=before.status_milestone,
-        shipment_milestone=before.shipment_milestone,
-    )
+    change = make_change_id(event, *cause), before.moves + 1, before.status, before.status_milestone
+    return EventRow._make((*event[: _CHANGE.start], *change, *event[_CHANGE.stop : -1], before.shipment_milestone))
 
 
 def make_change_id(event: EventRow, *cause: str) -> str:
@@ -71,8 +68,8 @@ def make_change_id(event: EventRow, *cause: str) -> str:
 def _make_id(*names: str) -> str:
     parts = "\0".join(names)
     number = int.from_bytes(blake2b(parts.encode("utf-8", "surrogatepass"), digest_size=16).digest(), "big")
-    number = number & ~(0xF << 76) & ~(0x3 << 62) | 0x8 << 76 | 0x2 << 62
-    return str(UUID(int=number))
+    text = f"{number & ~(0xF << 76) & ~(0x3 << 62) | 0x8 << 76 | 0x2 << 62:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 def make_change_row(event: EventRow, cause: str | None = None) -> ChangeRow:
@@ -133,31 +130,31 @@ def search_terms_of(key: tuple[str, str], names: Iterable[str | None]) -> set[Se
 
 def take_snapshot(tracker: TrackerRow, snapshot: Snapshot, generated_at: int, message_id: str) -> TrackerRow:
     """Return the tracker with the fields of a later snapshot."""
-    return tracker._replace(
-        **snapshot._asdict(),
-        snapshot_generated_at=generated_at,
-        snapshot_message_id=message_id,
-        shipment_moves=tracker.shipment_moves + int(snapshot.shipment_milestone != tracker.shipment_milestone),
-    )
+    details = *snapshot[:-1], generated_at, message_id
+    milestone = snapshot.shipment_milestone
+    moves = tracker.shipment_moves + int(milestone != tracker.shipment_milestone)
+    kept = tracker[: _SNAPSHOT.start], tracker[_SNAPSHOT.stop : _SHIPMENT], tracker[_SHIPMENT + 2 :]
+    return TrackerRow._make((*kept[0], *details, *kept[1], milestone, moves, *kept[2]))
 
 
 def advance(tracker: TrackerRow, event: EventRow, at: int, moves: int) -> TrackerRow:
     """Return the tracker with this event as its latest one since `at` (microseconds). `moves` counts its changes so far."""
-    return tracker._replace(
-        status=event.status,
-        status_code=event.status_code,
-        status_category=event.status_category,
-        status_milestone=event.status_milestone,
-        location=event.location,
-        latest_occurrence=event.occurrence,
-        latest_order=event.order,
-        latest_event_id=event.event_id,
-        latest_message_id=event.message_id,
-        latest_digest=event.digest,
-        applied_at=at,
-        moved_at=at,
-        moves=moves,
+    latest = (
+        event.status,
+        event.status_code,
+        event.status_category,
+        event.status_milestone,
+        event.location,
+        event.occurrence,
+        event.order,
+        event.event_id,
+        event.message_id,
+        event.digest,
+        at,
+        at,
+        moves,
     )
+    return TrackerRow._make((*tracker[: _LATEST.start], *latest, *tracker[_LATEST.stop :]))
 
 
 def stop_at_no_event(tracker: TrackerRow, at: int) -> TrackerRow:

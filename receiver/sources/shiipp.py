@@ -235,7 +235,7 @@ def _make_manifest(position: int, raw: bytes, content: str, mapped: Mapped, foun
 def _make_event(found: Identity, status: str, milestone: str, time: str | None, raw: bytes, content: str) -> Event:
     """Make the one event of an item. If its time has none of the four forms, the order of arrival decides."""
     return Event(
-        event_id=found.message_id or "",  # an anonymous message gives its id to its event (`batch.name_anonymous`)
+        event_id=found.message_id or "",  # an anonymous message gives its id to its event (`batch_messages.name_anonymous`)
         occurrence=time if time and to_sortable_micros(time) is not None else None,
         order=None,
         status=status,

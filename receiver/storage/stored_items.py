@@ -6,7 +6,7 @@ from typing import NamedTuple, TypeAlias
 
 from sqlalchemy import Connection, select, update
 
-from receiver.domain.batch import name_anonymous
+from receiver.domain.batch_messages import name_anonymous
 from receiver.domain.erasure import BLANK
 from receiver.domain.records import Message
 from receiver.domain.replays import Item

@@ -3,7 +3,15 @@
 from uuid import RFC_4122, UUID
 
 from receiver.domain.records import Snapshot
-from receiver.domain.tracker_state import make_change_id, make_change_row, make_shipment_change
+from receiver.domain.rows import EventRow, TrackerRow
+from receiver.domain.tracker_state import (
+    advance,
+    make_change_id,
+    make_change_row,
+    make_shipment_change,
+    take_snapshot,
+    with_change,
+)
 from tests.domain.test_batch import RECEIVED_AT, T1, T2, deliver, event, make_batch_state, message, state, words
 
 
@@ -53,3 +61,24 @@ def test_a_change_of_the_senders_own_view_names_both_milestones() -> None:
     )
     assert (first.change_id, second.change_id) == ("49fabdc5-1f3c-8203-8f17-924aa118e0a4", "6c7ff477-2041-80e6-bf89-1cebe3c50a83")
     assert second.move == first.move + 1
+
+
+def test_each_step_of_a_tracker_sets_the_fields_of_its_own_and_no_other() -> None:
+    tracker = TrackerRow._make(range(100, 100 + len(TrackerRow._fields)))
+    row = EventRow._make(map(str, range(len(EventRow._fields))))
+    latest = {f"latest_{name}": getattr(row, name) for name in ("order", "event_id", "message_id", "digest", "occurrence")}
+    status = {name: getattr(row, name) for name in TrackerRow._fields if name in row._fields and name.startswith("status")}
+    assert advance(tracker, row, 7, 8) == tracker._replace(
+        **latest, **status, location=row.location, applied_at=7, moved_at=7, moves=8
+    )
+    details = Snapshot("number", "own", "reference", "{}", "delivered")
+    assert take_snapshot(tracker, details, 9, "m1") == tracker._replace(
+        **details._asdict(), snapshot_generated_at=9, snapshot_message_id="m1", shipment_moves=tracker.shipment_moves + 1
+    )
+    assert with_change(row, tracker, "m1") == row._replace(
+        change_id=make_change_id(row, "m1"),
+        move=tracker.moves + 1,
+        old_status=tracker.status,
+        old_status_milestone=tracker.status_milestone,
+        shipment_milestone=tracker.shipment_milestone,
+    )
