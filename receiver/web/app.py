@@ -63,6 +63,7 @@ from receiver.web.paths import TrailingSlash
 from receiver.web.refusals import RefusedRequests
 from receiver.web.responses import on_client_gone, on_fault, on_http_exception, on_receiver_error
 from receiver.web.safety import SafeAnswers
+from receiver.web.sender_paths import SenderPaths, make_webhook_routes
 from receiver.web.token_uses import TokenUses
 from receiver.web.unknown import UnknownPath
 from receiver.web.unknown_paths import UnknownPaths
@@ -145,19 +146,20 @@ def create_app(
     heartbeat = Heartbeat(do, core.target_names(), RelayState if supervisor is None else supervisor.state, loaded)
     pruner = Pruner(settings.periods(), do, core.target_names())
     jobs, lookups = _make_reconciliation(core)
-    watching = monitor.run, monitor.run_settling
-    tasks = (*core.tasks(), heartbeat.run, *watching, PruneSchedule(pruner).run, jobs.run, lookups.run)
+    tasks = (*core.tasks(), heartbeat.run, monitor.run, monitor.run_settling, PruneSchedule(pruner).run, jobs.run, lookups.run)
     lifespan = ServiceLifespan(
         settings, database, channel, core.writer_client, core.wrong_token_audit, monitor, notifier, supervisor, tasks, stopping
     )
     guards = _make_request_guards(core)
+    webhooks = _make_webhooks(core, guards)
     routes = [
-        *_make_sender_routes(core, guards, traces),
+        *make_webhook_routes(webhooks, settings.sources(), traces),
+        Route(CUSTOMERS_PATH, CustomerEndpoint(guards[CUSTOMERS_PATH], database, core.writer_client)),
         *_make_monitoring_routes(core, monitor, supervisor),
         *_make_operator_routes(core, pruner, jobs, notifier, no_relay if supervisor is None else supervisor.test),
         *extra_routes,
     ]
-    return _make_application(core, routes, lifespan, guards)
+    return SenderPaths(_make_application(core, routes, lifespan, guards), webhooks if traces is None else {})
 
 
 def _make_notifier(settings: Settings) -> AlarmNotifier:
@@ -206,15 +208,11 @@ def _make_request_guards(core: _Core) -> dict[str, RequestGuard]:
     }
 
 
-def _make_sender_routes(core: _Core, guards: Mapping[str, RequestGuard], traces: Traces | None) -> list[BaseRoute]:
-    settings = core.settings
-    memory = MemoryBudget(max(_BODY_BYTES, 4 * settings.max_body_bytes))
-    bodies = BodyReader(settings.max_body_bytes, memory)
-    webhooks: list[BaseRoute] = []
-    for source in settings.sources():
-        endpoint: ASGIApp = WebhookEndpoint(source, guards[source.path], bodies, core.writer_client, settings.ops_tokens)
-        webhooks.append(Route(source.path, endpoint if traces is None else traces.watch(endpoint, source.name, source.path)))
-    return [*webhooks, Route(CUSTOMERS_PATH, CustomerEndpoint(guards[CUSTOMERS_PATH], core.database, core.writer_client))]
+def _make_webhooks(core: _Core, guards: Mapping[str, RequestGuard]) -> dict[str, WebhookEndpoint]:
+    """Return the endpoints of the webhooks, by path."""
+    bodies = BodyReader(core.settings.max_body_bytes, MemoryBudget(max(_BODY_BYTES, 4 * core.settings.max_body_bytes)))
+    shared = bodies, core.writer_client, core.settings.ops_tokens
+    return {source.path: WebhookEndpoint(source, guards[source.path], *shared) for source in core.settings.sources()}
 
 
 def _make_monitoring_routes(core: _Core, monitor: AlarmMonitor, supervisor: Supervisor | None) -> list[BaseRoute]:

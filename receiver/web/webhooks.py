@@ -48,7 +48,11 @@ class WebhookEndpoint:
         self._ops_tokens = ops_tokens
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request. HEAD is always 200: Ship24 sends one before it saves the URL.
+        """Send the answer to one request."""
+        await send_answer(send, await self.answer(scope, receive))
+
+    async def answer(self, scope: Scope, receive: Receive) -> Answer:
+        """Return the answer to one request. HEAD is always 200: Ship24 sends one before it saves the URL.
 
         A HEAD request with the header of a probe or a test learns whether that is accepted: `doctor` never posts a delivery, and
         a test posts none that would count as a real one.
@@ -56,13 +60,12 @@ class WebhookEndpoint:
         client = self._request_guard.identify(scope)
         if scope["method"] == "HEAD":
             accepted = client.headers.test is not None and (self._is_probe(client) or self._is_marked(client))
-            await send_answer(send, Answer(200, b"", _ACCEPTED if accepted else ()))
-        elif client.headers.test is None:
-            await send_answer(send, await self._take(scope, receive, client))
-        elif self._is_probe(client):
-            await send_answer(send, await self._answer_probe(scope, receive, client))
-        else:
-            await send_answer(send, await self._take_test(scope, receive, client))
+            return Answer(200, b"", _ACCEPTED if accepted else ())
+        if client.headers.test is None:
+            return await self._take(scope, receive, client)
+        if self._is_probe(client):
+            return await self._answer_probe(scope, receive, client)
+        return await self._take_test(scope, receive, client)
 
     async def _take(self, scope: Scope, receive: Receive, client: Client) -> Answer:
         admission, body = NOT_ADMITTED, b""
