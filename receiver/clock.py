@@ -4,7 +4,7 @@ import os
 from datetime import UTC, datetime, timedelta
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
+_DAY_SECONDS = 86_400
 
 
 def now() -> datetime:
@@ -14,7 +14,8 @@ def now() -> datetime:
 
 def to_micros(moment: datetime) -> int:
     """Return a time with a zone as microseconds since 1970, UTC, as it is stored."""
-    return (moment - _EPOCH) // _MICROSECOND
+    since = moment - _EPOCH
+    return (since.days * _DAY_SECONDS + since.seconds) * 1_000_000 + since.microseconds  # a tenth of a division by timedelta
 
 
 def from_micros(micros: int) -> datetime:

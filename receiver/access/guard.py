@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import NamedTuple
 
 from starlette.types import Scope
@@ -18,6 +19,8 @@ from receiver.domain.storable import make_storable
 from receiver.errors import MethodNotAllowed, NotFound, Unauthorized
 
 _MAX_PATH_LENGTH = 200
+_KNOWN_CLIENTS = 512  # connections and X-Forwarded-For lines whose client is remembered: few senders send most requests
+_MAX_KNOWN_BYTES = 200
 NOT_ADMITTED = Admission(None, None)
 
 
@@ -25,12 +28,14 @@ class Client(NamedTuple):
     """The client of one request, which arrived at `arrived_at`.
 
     `peer` is the address of the connection, `address` the resolved address of the client, or the reason why it is unknown.
+    `shown` is the address as text, or None if it is unknown.
     """
 
     arrived_at: datetime
     headers: Headers
     peer: str | None
     address: Address | str
+    shown: str | None
 
 
 class ClientResolver:
@@ -40,16 +45,21 @@ class ClientResolver:
         self._trusted_proxies = trusted_proxies
         self._headers = headers
         self._windows = windows
+        self._find_known = lru_cache(_KNOWN_CLIENTS)(self._find)
 
     def identify(self, scope: Scope) -> Client:
         """Return the client of a request, from its connection and headers."""
         headers = self._headers.read(scope["headers"])
         peer = scope["client"][0] if scope["client"] else None
+        find = self._find_known if sum(map(len, headers.forwarded)) <= _MAX_KNOWN_BYTES else self._find
+        return Client(clock.now(), headers, peer, *find(peer, headers.forwarded))
+
+    def _find(self, peer: str | None, forwarded: tuple[str, ...]) -> tuple[Address | str, str | None]:
         try:
-            address: Address | str = resolve(peer, headers.forwarded, self._trusted_proxies)
+            address = resolve(peer, forwarded, self._trusted_proxies)
         except ValueError as error:
-            address = str(error)
-        return Client(clock.now(), headers, peer, address)
+            return str(error), None
+        return address, str(address)
 
     def redact(self, text: str) -> str:
         """Return a text from a client without the known secrets in it."""
@@ -131,7 +141,7 @@ class RequestGuard:
             self._path,
             clock.to_micros(client.arrived_at),
             client.peer,
-            None if isinstance(client.address, str) else str(client.address),
+            client.shown,
             admission.token,
             admission.note,
             client.headers.storable,

@@ -1,6 +1,7 @@
 """The headers of one request, sorted by their use."""
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import NamedTuple
 
 from receiver.access import probe
@@ -11,6 +12,8 @@ _TEST = probe.HEADER.encode()
 _CREDENTIALS = {_TEST, b"authorization", b"cookie", *TOKEN_HEADERS}
 _MAX_STORED_BYTES = 4096
 _REDACTED = b"[secret]"
+_KNOWN_VALUES = 512  # of headers, kept as they are stored: senders send few values again and again, but for the length
+_MAX_KNOWN_BYTES = 200
 
 
 class Headers(NamedTuple):
@@ -34,6 +37,7 @@ class HeaderReader:
 
     def __init__(self, secrets: Iterable[str]) -> None:
         self._secrets = tuple(secret.encode() for secret in secrets if secret)
+        self._show_known = lru_cache(_KNOWN_VALUES)(self._show)
 
     def read(self, pairs: Iterable[tuple[bytes, bytes]]) -> Headers:
         """Sort pairs of lower-case names and values."""
@@ -58,12 +62,17 @@ class HeaderReader:
                 encodings.append(self._redact(value))
             bytes_left -= len(name) + len(value)
             if bytes_left >= 0:
-                storable.append((name.decode("latin-1"), self._redact(value).decode("latin-1")))
+                show = self._show if name == b"content-length" or len(value) > _MAX_KNOWN_BYTES else self._show_known
+                storable.append(show(name, value))
         return Headers(tuple(authorization), tuple(forwarded), content_length, list_codings(encodings), tuple(storable), test)
 
     def redact(self, text: str) -> str:
         """Return a text without the known secrets in it."""
         return self._redact(text.encode()).decode()
+
+    def _show(self, name: bytes, value: bytes) -> tuple[str, str]:
+        """Return a pair as it is stored."""
+        return name.decode("latin-1"), self._redact(value).decode("latin-1")
 
     def _redact(self, value: bytes) -> bytes:
         for secret in self._secrets:

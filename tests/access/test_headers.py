@@ -59,3 +59,16 @@ def test_stored_headers_are_bounded_by_four_kilobytes_of_names_and_values() -> N
     long, last = (b"x-long", b"x" * (4096 - 10)), (b"host", b"")
     assert [name for name, _ in kept(long, last, (b"a", b""))] == ["x-long", "host"]
     assert [name for name, _ in kept((b"x-long", b"x" * 4091))] == []
+
+
+def test_a_reader_shows_the_same_for_a_header_that_it_has_read_before() -> None:
+    reader = HeaderReader([SECRET])
+    pairs = [
+        (b"user-agent", f"agent {SECRET}".encode()),
+        (b"referer", b"agent"),
+        (b"content-length", b"1"),
+        (b"x-long", b"l" * 500),
+    ]
+    first = reader.read(pairs).storable
+    assert first == (("user-agent", "agent [secret]"), ("referer", "agent"), ("content-length", "1"), ("x-long", "l" * 500))
+    assert reader.read(reversed(pairs)).storable == first[::-1]
