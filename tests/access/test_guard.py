@@ -35,9 +35,8 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 
 def last_record(service: Service, code: str) -> dict[str, object]:
-    query = "SELECT * FROM deliveries WHERE code = :code ORDER BY id DESC LIMIT 1"
-    wait_until(lambda: service.rows(query, code=code), f"a call refused with {code} is on record")
-    return dict(service.rows(query, code=code)[0])
+    wait_until(lambda: service.count("deliveries", code=code), f"a call refused with {code} is on record")
+    return service.table("deliveries", order="id", code=code)[-1]
 
 
 # Methods and paths

@@ -15,6 +15,7 @@ from receiver.writer.commands.operators import WRONG_TOKEN, AddAuditEntry, NoteT
 from receiver.writer.executor import WriterCommand
 from tests.conftest import StartService
 from tests.harness.console_client import ConsoleClient
+from tests.harness.rows import table_rows
 from tests.harness.service import DEADLINE_SECONDS, Reply, Service, bearer, wait_until
 from tests.harness.storage import make_tables
 from tests.harness.store import opened
@@ -189,9 +190,8 @@ def test_audit_entries_of_strangers_are_bounded_and_push_out_no_others(
         for row in sorted(guesses):
             store.executor.do(NoteWrongToken(row))
             store.executor.do(NoteWrongToken(row))  # repeated after a commit that seemed to fail
-        with store.database.read() as connection:
-            kept = connection.exec_driver_sql("SELECT id FROM audit ORDER BY id").scalars().all()
-    assert set(kept) == {ours.id, *(row.id for row in sorted(guesses)[-5:])}
+    kept = {row["id"] for row in table_rows(database_url, "audit", "id")}
+    assert kept == {ours.id, *(row.id for row in sorted(guesses)[-5:])}
 
 
 def uses(running: Service) -> dict[str, int]:

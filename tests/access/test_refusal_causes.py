@@ -1,6 +1,7 @@
 """The cause of a 401: recorded, counted and explained for operators, and never told to the sender."""
 
 import base64
+from functools import partial
 
 import pytest
 
@@ -95,12 +96,12 @@ def test_every_cause_has_a_sentence_and_a_label() -> None:
 def running(service: StartService, sqlite_url: str) -> Service:
     """A service that had another token before."""
     running = service(sqlite_url, ship24_tokens=f"spring:{REMOVED}", shiipp_tokens=f"shop:{SHIIPP}", ops_tokens=f"anna:{OPS}")
-    known = "SELECT count(*) AS number FROM known_tokens WHERE removed_at IS NULL AND token = 'spring'"
-    wait_until(lambda: running.rows(known)[0]["number"], "the token is recorded")
+    known = partial(running.count, "known_tokens", removed_at=None, token="spring")
+    wait_until(known, "the token is recorded")
     assert running.stop() == 0
     running.env["RECEIVER_SHIP24_TOKENS"] = TOKEN
     running.restart()
-    wait_until(lambda: not running.rows(known)[0]["number"], "its removal is recorded")
+    wait_until(lambda: not known(), "its removal is recorded")
     wait_until(lambda: cause_of(running, bearer(REMOVED)) == "removed_token", "the service knows it")
     return running
 

@@ -13,7 +13,7 @@ from receiver.storage.sessions import begin_session, is_session, trim_sessions
 from tests.conftest import StartService
 from tests.harness.console_client import SESSION, ConsoleClient, find_form_token
 from tests.harness.postgresql import Cluster
-from tests.harness.storage import change, make_tables
+from tests.harness.storage import make_tables, update_rows
 from tests.harness.store import opened
 
 OPS = "the-ops-token-of-these-tests"
@@ -59,7 +59,7 @@ def test_a_session_whose_time_is_up_counts_no_more_and_is_removed(service: Start
     operator = ConsoleClient(running)
     operator.sign_in(OPS)
     running.stop()
-    change(sqlite_url, f"UPDATE sessions SET expires_at = {to_micros(now()) - SECOND}")
+    update_rows(sqlite_url, "sessions", expires_at=to_micros(now()) - SECOND)
     running.restart()
     assert operator.get("/ops").status == 303
     running.stop()  # tidies up

@@ -12,7 +12,7 @@ from tests.conftest import StartService
 from tests.harness import ship24
 from tests.harness.command import run_command
 from tests.harness.service import Reply, Service, wait_until
-from tests.harness.storage import change, make_tables
+from tests.harness.storage import add_row, delete_rows, make_tables
 from tests.harness.table import each_row
 
 OPS = "the-ops-token-of-these-tests"
@@ -53,9 +53,9 @@ def test_a_row_that_closes_in_ten_years_counts_for_a_day_after_its_opening(
     tables_url: str, opened: timedelta, is_open: bool
 ) -> None:
     at = to_micros(now())
-    row = f"'ship24', {to_micros(now() + opened)}, {to_micros(now() + timedelta(days=3650))}"
-    insert = f"INSERT INTO setup_windows (source, opened_at, closes_at) VALUES ({row})"
-    change(tables_url, "DELETE FROM setup_windows", insert)
+    delete_rows(tables_url, "setup_windows")
+    times = {"opened_at": to_micros(now() + opened), "closes_at": to_micros(now() + timedelta(days=3650))}
+    add_row(tables_url, "setup_windows", source="ship24", **times)
     database = Database(tables_url)
     closes_at = queries.setup_windows(database).get("ship24", 0)
     database.close()
@@ -68,8 +68,8 @@ def test_a_window_that_was_opened_days_ago_admits_nobody(service: StartService, 
     running.stop()
     ages = {"ship24": to_micros(now() - 48 * HOUR), "shiipp": to_micros(now())}
     for source, opened_at in ages.items():
-        row = f"'{source}', {opened_at}, {to_micros(now() + timedelta(days=30))}"
-        change(sqlite_url, f"INSERT INTO setup_windows (source, opened_at, closes_at) VALUES ({row})")
+        closes_at = to_micros(now() + timedelta(days=30))
+        add_row(sqlite_url, "setup_windows", source=source, opened_at=opened_at, closes_at=closes_at)
     running.env |= {"RECEIVER_SHIIPP_TOKENS": "the-shiipp-token", "RECEIVER_SHIIPP_IP_POLICY": "enforce"}
     running.env |= {"RECEIVER_SHIIPP_ALLOWED_IPS": "192.0.2.1"}
     running.restart()

@@ -16,6 +16,7 @@ from tests.cli.test_endings import walk
 from tests.conftest import StartService, lacking
 from tests.harness.command import run_command
 from tests.harness.disk import NoDisk, fill, small_disk
+from tests.harness.rows import Not
 from tests.harness.service import SHIP24, TOKEN, Service, environment, wait_until
 from tests.harness.ship24 import body, event, item, single
 
@@ -149,7 +150,7 @@ def test_a_setup_window_admits_a_delivery_from_anywhere_and_can_be_closed(servic
     run(strict, "setup-window", "ship24", "--minutes", "5")
     wait_for_status(strict, 200)
     assert strict.post(single(), token="wrong").status == 401
-    assert strict.scalar("SELECT note FROM deliveries WHERE note IS NOT NULL LIMIT 1").startswith("setup window")
+    assert strict.value("deliveries", "note", note=Not(None)).startswith("setup window")
     run(strict, "setup-window", "ship24", "--minutes", "0")
     wait_for_status(strict, 403)
 

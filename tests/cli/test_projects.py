@@ -14,7 +14,7 @@ from tests.harness.changes import write_targets
 from tests.harness.command import run_command
 from tests.harness.ports import free_port
 from tests.harness.service import Service, environment, wait_until
-from tests.harness.storage import change, make_tables
+from tests.harness.storage import make_tables, update_rows
 
 OPS = "the-ops-token-of-these-tests"
 
@@ -120,7 +120,7 @@ def test_doctor_says_which_settings_the_running_service_has_not_loaded(running: 
 
 
 def test_doctor_says_that_the_running_service_is_of_another_version(running: Service) -> None:
-    change(running.database_url, "UPDATE processes SET program = '0.0.1'")
+    update_rows(running.database_url, "processes", program="0.0.1")
     verdict, words = findings(running, 0)["service"]
     assert (verdict, f"version 0.0.1 (installed: {__version__})" in words) == ("warn", True)
 

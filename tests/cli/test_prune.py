@@ -16,7 +16,7 @@ from tests.harness.command import run_command
 from tests.harness.load import until_taken
 from tests.harness.rows import count_rows, table_rows
 from tests.harness.service import Reply, Service, bearer, environment, name_of, wait_until
-from tests.harness.storage import change, make_tables
+from tests.harness.storage import make_tables, update_rows
 from tests.harness.store import opened
 
 OPS = "the-ops-token-of-these-tests"
@@ -176,7 +176,7 @@ def test_other_days_for_a_run_under_way_are_audited(service: StartService, sqlit
 
     def go_on(run: str) -> None:
         """Let a prune be under way that did not end in one request."""
-        change(sqlite_url, f"UPDATE prunings SET claim = '{run}', leased_until = 9000000000000000")
+        update_rows(sqlite_url, "prunings", claim=run, leased_until=9_000_000_000_000_000)
 
     begun = order(running, bodies_days=36_500).json()["run"]
     for same in ({}, {"bodies_days": 36_500}):
@@ -192,7 +192,7 @@ def test_other_days_for_a_run_under_way_are_audited(service: StartService, sqlit
 
 def test_two_prunes_do_not_run_at_the_same_time(alone: Operator, sqlite_url: str) -> None:
     alone.run("prune")
-    change(sqlite_url, "UPDATE prunings SET claim = 'somebody', leased_until = 9000000000000000")
+    update_rows(sqlite_url, "prunings", claim="somebody", leased_until=9_000_000_000_000_000)
     assert "already under way" in alone.run("prune", code=1)
 
 

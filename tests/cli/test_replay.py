@@ -17,7 +17,7 @@ from tests.conftest import StartService
 from tests.harness import ship24
 from tests.harness.command import run_command
 from tests.harness.database_contents import BACKGROUND_TABLES, contents, differing
-from tests.harness.rows import read_rows, table_rows
+from tests.harness.rows import Like, count_rows, read_rows, table_rows
 from tests.harness.service import DEADLINE_SECONDS, Service, environment, wait_until
 from tests.harness.storage import WAITING, delete_rows, hold_up, make_tables
 from tests.harness.store import Store, opened
@@ -43,9 +43,6 @@ class Place:
 
     def ask(self, *arguments: str) -> Any:
         return json.loads(self.run(*arguments, "--json"))
-
-    def rows(self, query: str) -> list[Any]:
-        return list(read_rows(self.url, query))
 
 
 def early(number: int) -> bytes:
@@ -95,7 +92,7 @@ def place(request: pytest.FixtureRequest) -> Place:
 
 
 def ids(place: Place) -> list[str]:
-    return [row["delivery_id"] for row in place.rows("SELECT delivery_id FROM messages WHERE message_id LIKE 'early%'")]
+    return [row["delivery_id"] for row in table_rows(place.url, "messages", "delivery_id", message_id=Like("early%"))]
 
 
 def test_a_replay_shows_asks_and_does(place: Place) -> None:
@@ -224,14 +221,14 @@ def test_ctrl_c_ends_between_two_deliveries_and_says_how_far_it_got(postgresql_u
         command, cwd=many.folder, env=many.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as running:
         with hold_up(postgresql_url, "audit"):
-            wait_until(lambda: many.rows(WAITING), "it is in the middle of the first call")
+            wait_until(lambda: read_rows(many.url, WAITING), "it is in the middle of the first call")
             running.send_signal(signal.SIGINT)
         _, told = running.communicate(timeout=DEADLINE_SECONDS)
     assert running.returncode == 130
     assert f"receiver: Stopped: 1 of {MANY} deliveries were reprocessed, the others are unchanged" in told
     assert len(table_rows(many.url, "audit", "id")) == 1
-    applied = many.rows("SELECT * FROM messages WHERE outcome = 'applied' AND message_id LIKE 'early%'")
-    assert (len(applied), len(table_rows(many.url, "quarantine"))) == (1, MANY - 1)
+    applied = count_rows(many.url, "messages", outcome="applied", message_id=Like("early%"))
+    assert (applied, count_rows(many.url, "quarantine")) == (1, MANY - 1)
     assert f"{MANY - 1} messages of {MANY - 1} deliveries changed" in many.run("--since", "3650d", "--force", "--yes")
 
 

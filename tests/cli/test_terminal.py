@@ -16,7 +16,7 @@ from receiver.cli._output import show_end
 from receiver.storage.queries import ResultPage
 from tests.harness.ports import free_port
 from tests.harness.ship24 import body, event, item
-from tests.harness.storage import change, make_tables
+from tests.harness.storage import add_row, make_tables
 from tests.harness.store import Store, opened
 from tests.harness.table import each_row
 
@@ -261,12 +261,9 @@ def test_what_an_operator_changes_here_is_on_record(filled: Run, tmp_path: Path)
 
 
 def test_alarms_are_listed_and_the_doctor_warns_of_those_that_are_on(filled: Run, sqlite_url: str) -> None:
-    columns = "INSERT INTO alarms (name, subject, began_at, ended_at, message) VALUES"
-    change(
-        sqlite_url,
-        f"{columns} ('silence', 'ship24', 1700000000000000, NULL, 'nothing came')",
-        f"{columns} ('disk', '', 1600000000000000, 1600000100000000, 'nearly full')",
-    )
+    add_row(sqlite_url, "alarms", name="silence", subject="ship24", began_at=1700000000000000, message="nothing came")
+    ended = {"began_at": 1600000000000000, "ended_at": 1600000100000000}
+    add_row(sqlite_url, "alarms", name="disk", subject="", message="nearly full", **ended)
     listed = json.loads(filled("alarms", "list", "--json").out)
     assert ([row["name"] for row in listed["items"]], listed["next"]) == (["silence", "disk"], None)
     shown = lines(filled("alarms", "list", "--on"))
@@ -309,7 +306,7 @@ def test_a_list_in_a_pipe_is_whole_cells_with_tabs_between_them(
     filled: Run, sqlite_url: str, monkeypatch: pytest.MonkeyPatch, noun: str
 ) -> None:
     assert filled("setup-window", "ship24", "--minutes", "5").code == 0
-    change(sqlite_url, "INSERT INTO alarms (name, subject, began_at, ended_at, message) VALUES ('x', '', 1, NULL, 'a\tb\nc')")
+    add_row(sqlite_url, "alarms", name="x", subject="", began_at=1, message="a\tb\nc")
     items = json.loads(filled(noun, "list", "--json").out)["items"]
     monkeypatch.delenv("COLUMNS")
     columns, *rows = [line.split("\t") for line in lines(filled(noun, "list"))]

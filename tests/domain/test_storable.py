@@ -18,7 +18,7 @@ from receiver.writer.commands.changes import ExchangeChanges, StopTarget
 from receiver.writer.commands.operators import WRONG_TOKEN, AddAuditEntry, NoteWrongToken
 from tests.conftest import StartService
 from tests.harness import ship24
-from tests.harness.rows import read_rows
+from tests.harness.rows import table_rows
 from tests.harness.storage import make_tables
 from tests.harness.store import NOW, Store, delivery
 from tests.harness.table import each_row
@@ -65,9 +65,9 @@ def store(database_url: str) -> Iterator[Store]:
     made.close()
 
 
-def texts(url: str, query: str) -> list[str]:
+def texts(url: str, table: str, *columns: str) -> list[str]:
     """Return the texts of all rows, and check that none is longer than it may be."""
-    found = [value for row in read_rows(url, query) for value in row.values() if value is not None]
+    found = [value for row in table_rows(url, table, *columns) for value in row.values() if value is not None]
     assert all(len(value) <= MAX_CHARACTERS for value in found)
     return [value[: len(STORED)] for value in found]
 
@@ -79,9 +79,9 @@ def test_whatever_a_target_says_is_put_down(store: Store, database_url: str) -> 
     said = [Outcome("me.1", c.change.source, c.change.tracker_id, c.change.sequence, HOSTILE) for c in claimed]
     store.executor.do(replace(exchange, limit=0, outcomes=[said[0], said[1]._replace(due_at=MICROS)]))
     store.executor.do(StopTarget("shop", MICROS, HOSTILE))
-    assert texts(database_url, "SELECT error FROM dispatches") == [STORED]
-    assert texts(database_url, "SELECT error FROM dead_changes") == [STORED]
-    assert texts(database_url, "SELECT reason FROM stopped_targets") == [STORED]
+    assert texts(database_url, "dispatches", "error") == [STORED]
+    assert texts(database_url, "dead_changes", "error") == [STORED]
+    assert texts(database_url, "stopped_targets", "reason") == [STORED]
 
 
 def test_whatever_an_alarm_or_the_audit_is_about_is_put_down(store: Store, database_url: str) -> None:
@@ -89,17 +89,17 @@ def test_whatever_an_alarm_or_the_audit_is_about_is_put_down(store: Store, datab
     assert store.executor.do(begin) is True
     assert store.executor.do(begin) is False
     assert store.executor.do(EndAlarm("target", HOSTILE, MICROS)) is True
-    assert texts(database_url, "SELECT subject, message FROM alarms") == [STORED] * 2
+    assert texts(database_url, "alarms", "subject", "message") == [STORED] * 2
     entry = AuditRow("1", MICROS, HOSTILE, HOSTILE, HOSTILE, HOSTILE, HOSTILE)
     store.executor.do(AddAuditEntry(entry))
     store.executor.do(NoteWrongToken(entry._replace(id="2", action=WRONG_TOKEN)))
-    assert texts(database_url, "SELECT actor, address, subject, detail FROM audit") == [STORED] * 8
+    assert texts(database_url, "audit", "actor", "address", "subject", "detail") == [STORED] * 8
 
 
 def test_whatever_a_call_was_refused_for_is_put_down(store: Store, database_url: str) -> None:
     call = delivery(b"")._replace(path=HOSTILE, peer=HOSTILE, client=HOSTILE, note=HOSTILE, headers=(("x", "a\0b\xff"),))
     store.inbox.keep([Submission(call, error=Unauthorized(HOSTILE))], NOW)
-    assert texts(database_url, "SELECT path, peer, client, note, reason FROM deliveries") == [STORED] * 5
+    assert texts(database_url, "deliveries", "path", "peer", "client", "note", "reason") == [STORED] * 5
 
 
 WORDS = (b'"a\\u0000b"', b'"\\ud83d"', b'"\\ude00x"', b'"' + b"x" * 100_000 + b'"')

@@ -27,6 +27,12 @@ class Like(NamedTuple):
     pattern: str
 
 
+class Not(NamedTuple):
+    """A value of `table_rows` and `count_rows`: any but this one. `Not(None)` is any at all."""
+
+    value: object
+
+
 def read_rows(url: str, query: str, **parameters: object) -> list[Row]:
     """Return the rows of a query, with a reader's rights. For questions that `table_rows` and `count_rows` cannot ask.
 
@@ -63,7 +69,7 @@ def _read_rows(url: str, query: str, parameters: Mapping[str, object]) -> list[R
 def table_rows(url: str, table: str, /, *columns: str, order: str = "", **equal: object) -> list[Row]:
     """Return the rows of a table, or some of its columns.
 
-    `order` names columns. `equal` has the values of other columns: one value, None, a tuple of possible values, or `Like`.
+    `order` names columns. `equal` has the values of other columns: one value, None, a tuple of possible values, `Like` or `Not`.
     """
     ordered = f" ORDER BY {order}" if order else ""
     where, values = write_condition(equal)
@@ -96,6 +102,11 @@ def write_condition(equal: Mapping[str, object]) -> tuple[str, Row]:
         elif isinstance(value, Like):
             parts.append(f"{name} LIKE :{name}")
             values[name] = value.pattern
+        elif isinstance(value, Not) and value.value is None:
+            parts.append(f"{name} IS NOT NULL")
+        elif isinstance(value, Not):
+            parts.append(f"{name} <> :{name}")
+            values[name] = value.value
         elif isinstance(value, tuple):
             parts.append(f"{name} IN ({', '.join(f':{name}_{place}' for place in range(len(value)))})")
             values |= {f"{name}_{place}": one for place, one in enumerate(value)}

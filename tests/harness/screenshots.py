@@ -29,9 +29,9 @@ _SIZES = {"desktop": DESK, "phone": PHONE}
 
 def find_pages(service: Service) -> dict[str, str]:
     """Return one page of each kind by name, and its path."""
-    delivery = "SELECT id FROM deliveries WHERE outcome = :outcome AND kind = 'tracking' ORDER BY id DESC LIMIT 1"
-    stale = service.rows("SELECT tracker_id, message_id FROM events WHERE outcome = 'stale' AND source = 'ship24' LIMIT 1")[0]
-    outcomes = {name: service.scalar(delivery, outcome=name) for name in ("accepted", "refused", "unreadable", "failed")}
+    names = ("accepted", "refused", "unreadable", "failed")
+    outcomes = {name: service.table("deliveries", order="id", outcome=name, kind="tracking")[-1]["id"] for name in names}
+    stale = service.table("events", outcome="stale", source="ship24")[0]
     return {
         "overview": "/ops",
         "overview-week": "/ops?window=7d",

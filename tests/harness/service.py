@@ -227,6 +227,10 @@ class Service:
         """Return how many rows of a table have these values."""
         return count_rows(self.database_url, table, **equal)
 
+    def total(self, table: str, column: str, **equal: object) -> int:
+        """Return the sum of a column of the rows that have these values."""
+        return sum(row[column] for row in self.table(table, column, order="", **equal))
+
     def value(self, table: str, column: str, **equal: object) -> Any:
         """Return one value of the first row that has these values."""
         return self.table(table, column, order="", **equal)[0][column]

@@ -1,11 +1,12 @@
 """A database without a service: make its tables, lock it, change it from outside."""
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 import psycopg
 from sqlalchemy import Connection, text
@@ -46,7 +47,7 @@ def _empty_file() -> bytes:
 
 
 def change(url: str, *statements: str) -> None:
-    """Run statements in a transaction, beside all rules of the service. For what `add_row` and `delete_rows` cannot do."""
+    """Run statements in a transaction, beside all rules of the service. For what `add_row` and its siblings cannot do."""
     with _writing(url) as connection:
         for statement in statements:
             connection.exec_driver_sql(statement)
@@ -71,6 +72,23 @@ def add_row(url: str, table: str, /, **values: object) -> None:
     with _writing(url) as connection:
         columns = ", ".join(values)
         connection.execute(text(f"INSERT INTO {table} ({columns}) VALUES ({', '.join(f':{name}' for name in values)})"), values)
+
+
+class Plus(NamedTuple):
+    """A value of `update_rows`: the one of the row and this number."""
+
+    number: int
+
+
+def update_rows(url: str, table: str, where: Mapping[str, object] | None = None, /, **values: object) -> None:
+    """Change columns of the rows of a table that have the values of `where`, beside all rules of the service."""
+    condition, parameters = write_condition(where or {})
+    changes = []
+    for name, value in values.items():
+        changes.append(f"{name} = {f'{name} + ' if isinstance(value, Plus) else ''}:new_{name}")
+        parameters[f"new_{name}"] = value.number if isinstance(value, Plus) else value
+    with _writing(url) as connection:
+        connection.execute(text(f"UPDATE {table} SET {', '.join(changes)}{condition}"), parameters)
 
 
 def delete_rows(url: str, table: str, /, **equal: object) -> None:

@@ -18,7 +18,7 @@ from tests.harness.database_contents import contents, differing
 from tests.harness.disk import NoDisk, fill, small_disk
 from tests.harness.rows import table_rows
 from tests.harness.service import DEADLINE_SECONDS, Service, environment, start_command
-from tests.harness.storage import change, make_tables
+from tests.harness.storage import make_tables, update_rows
 from tests.harness.store import opened
 
 OPS = "the-ops-token-of-these-tests"
@@ -184,7 +184,7 @@ def test_a_bad_copy_is_named_and_never_restored(url: str, copy: Path, spoil: obj
 
 
 def test_a_copy_of_a_later_version_is_not_restored(url: str, copy: Path) -> None:
-    change(f"sqlite:///{copy}", "UPDATE alembic_version SET version_num = '9999'")
+    update_rows(f"sqlite:///{copy}", "alembic_version", version_num="9999")
     before = contents(url)
     assert "a later version of receiver" in run(copy.parent, environment(url), "restore", "copy.db", code=2)
     assert differing(before, contents(url)) == set()

@@ -32,7 +32,7 @@ from receiver.writer.executor import CommandExecutor, WriterCommand
 from receiver.writer.inbox import Inbox
 from tests.harness import ship24
 from tests.harness.database_contents import check_whole, contents
-from tests.harness.rows import read_rows, table_rows
+from tests.harness.rows import table_rows
 from tests.harness.storage import make_tables
 from tests.harness.table import each_row
 
@@ -80,8 +80,8 @@ class Desk:
         assert answer is not None
         assert answer.status == 200
 
-    def rows(self, query: str, **values: Any) -> list[Any]:
-        return [tuple(row.values()) for row in read_rows(self.url, query, **values)]
+    def table(self, table: str, *columns: str, order: str = "", **equal: object) -> list[tuple[Any, ...]]:
+        return [tuple(row.values()) for row in table_rows(self.url, table, *columns, order=order, **equal)]
 
     def close(self) -> None:
         self._transactions.close()
@@ -134,11 +134,12 @@ def test_a_dry_run_foretells_what_an_import_does_and_a_second_import_does_nothin
 def test_an_import_is_on_record_with_its_operator_and_changes_what_a_webhook_would(desk: Desk) -> None:
     imported = desk.bring_in("ship24", None, ship24.single("m1", tracker_id="t1"), sent_at=1_000_000, number=3)
     delivery_id = imported.receipt.delivery_id
-    (row,) = desk.rows("SELECT id, origin, sent_at, body_number, client, peer, token, note, outcome, applied FROM deliveries")
+    columns = ("id", "origin", "sent_at", "body_number", "client", "peer", "token", "note", "outcome", "applied")
+    (row,) = desk.table("deliveries", *columns)
     assert row == (delivery_id, "import", 1_002_000, 3, None, None, None, "Brought in by anna.", "accepted", 1)
-    entries = desk.rows("SELECT actor, address, action, subject, detail FROM audit")
+    entries = desk.table("audit", "actor", "address", "action", "subject", "detail")
     assert entries == [("anna", "192.0.2.1", "deliveries import", delivery_id, "ship24: 1 applied")]
-    assert desk.rows("SELECT target, tracker_id FROM dispatches") == [("shop", "t1")]
+    assert desk.table("dispatches", "target", "tracker_id") == [("shop", "t1")]
     assert table_rows(desk.url, "token_uses") == table_rows(desk.url, "tallies") == []
 
 
@@ -178,7 +179,7 @@ def manifest(number: str, status: str, **more: str) -> bytes:
 
 
 def status_of(desk: Desk, number: str) -> list[Any]:
-    return desk.rows("SELECT status FROM trackers WHERE tracking_number = :number", number=number)
+    return desk.table("trackers", "status", tracking_number=number)
 
 
 def test_an_old_status_of_a_manifest_does_not_win_over_a_newer_one(desk: Desk) -> None:
@@ -251,5 +252,5 @@ def test_what_never_came_is_brought_in_as_if_it_had_come_then(
         tested.receive(kind, body, at)
     for kind, body, at in lost:
         tested.bring_in("shiipp", kind, body, sent_at=to_micros(at))
-    query = f"SELECT {_STATE} FROM trackers ORDER BY tracker_id"
-    assert tested.rows(query) == reference.rows(query) != []
+    states = [desk.table("trackers", _STATE, order="tracker_id") for desk in (tested, reference)]
+    assert states[0] == states[1] != []

@@ -39,10 +39,10 @@ from receiver.writer.executor import CommandExecutor
 from tests.conftest import StartService
 from tests.harness import ship24
 from tests.harness.command import run_command
-from tests.harness.rows import read_rows, table_rows
+from tests.harness.rows import Row, count_rows, read_rows, table_rows
 from tests.harness.service import TOKEN, Service, bearer, environment, name_of, wait_until
 from tests.harness.ship24 import Item, body, event, item
-from tests.harness.storage import WAITING, change, forbid_packing, make_tables
+from tests.harness.storage import WAITING, add_row, forbid_packing, make_tables, update_rows
 from tests.harness.store import Store, opened
 from tests.harness.table import each_row
 
@@ -276,7 +276,7 @@ def test_what_a_replay_has_set_apart_meanwhile_is_erased_too(database_url: str) 
     with opened(database_url) as store:
         store.keep(body(person("first", "m-1", [event("e", "never")]), item("o-1", "other")))
         planned = planned_for(store, "first")
-        change(database_url, "UPDATE quarantine SET id = '0'")  # as a replay does, which writes the row anew
+        update_rows(database_url, "quarantine", id="0")  # as a replay does, which writes the row anew
         assert not erase(store, store.transactions, planned)
         assert erase(store, store.transactions, planned_for(store, "first"))
         assert [bytes(row["raw"]) for row in table_rows(database_url, "quarantine", "raw")] == [b""]
@@ -317,17 +317,12 @@ class Case:
         done = json.loads(self.forget(tracker, "--yes", "--json"))
         return ErasureCounts(**{name: done[name] for name in ErasureCounts._fields})
 
-    def rows(self, query: str) -> list[tuple[Any, ...]]:
-        return [tuple(row.values()) for row in read_rows(self.url, query)]
-
-    def verdicts(self) -> dict[str, list[tuple[Any, ...]]]:
+    def verdicts(self) -> dict[str, list[Row]]:
         """Return all that must not change."""
-        kept = {
-            table: self.rows(f"SELECT * FROM {table}")
-            for table in ("deliveries", "messages", "sightings", "events", "superseded_events", "kept_changes", "terms")
-        }
-        states = "SELECT source, tracker_id, version, tracking_number, status, latest_event_id, moves FROM trackers"
-        kept["trackers"] = self.rows(states)
+        tables = ("deliveries", "messages", "sightings", "events", "superseded_events", "kept_changes", "terms")
+        kept = {table: table_rows(self.url, table) for table in tables}
+        states = ("source", "tracker_id", "version", "tracking_number", "status", "latest_event_id", "moves")
+        kept["trackers"] = table_rows(self.url, "trackers", *states)
         return {table: sorted(rows, key=repr) for table, rows in kept.items()}
 
     def bodies(self) -> list[bytes]:
@@ -423,9 +418,9 @@ def test_to_forget_twice_is_harmless_and_both_are_on_record(case: Case) -> None:
     tell(case)
     case.forgotten("ship24/person")
     assert case.forgotten("TN-PERSON") == ErasureCounts()
-    entries = case.rows("SELECT actor, action, subject FROM audit ORDER BY id")
+    entries = table_rows(case.url, "audit", "actor", "action", "subject", order="id")
     actor = name_of(OPS) if case.url.startswith("sqlite") else "command line"
-    assert entries == [(actor, "forget", "ship24/person")] * 2
+    assert entries == [{"actor": actor, "action": "forget", "subject": "ship24/person"}] * 2
 
 
 def test_what_comes_afterwards_is_received_as_ever(case: Case) -> None:
@@ -471,15 +466,12 @@ def test_messages_of_superseded_versions_are_forgotten_and_the_versions_stay(cas
 
 def test_errors_about_its_changes_are_forgotten_too(case: Case) -> None:
     tell(case)
-    columns = "(target, source, tracker_id, move, event_id, died_at, attempts, error)"
     died_at = clock.to_micros(clock.now())  # long ago, the service would prune them
-    change(
-        case.url,
-        f"INSERT INTO dead_changes {columns} VALUES ('shop', 'ship24', 'person', 1, 'e-1', {died_at}, 3, 'no mail for {NAME}')",
-        f"INSERT INTO dead_changes {columns} VALUES ('shop', 'ship24', 'other', 1, 'e', {died_at}, 3, 'kept')",
-    )
+    dead = {"target": "shop", "source": "ship24", "move": 1, "died_at": died_at, "attempts": 3}
+    add_row(case.url, "dead_changes", tracker_id="person", event_id="e-1", error=f"no mail for {NAME}", **dead)
+    add_row(case.url, "dead_changes", tracker_id="other", event_id="e", error="kept", **dead)
     case.forgotten("ship24/person")
-    assert case.rows("SELECT error FROM dead_changes ORDER BY error") == [("(forgotten)",), ("kept",)]
+    assert {row["error"] for row in table_rows(case.url, "dead_changes", "error")} == {"(forgotten)", "kept"}
     assert case.find_planted() == []
 
 
@@ -496,7 +488,7 @@ def test_it_asks_once_and_an_unknown_tracker_is_told(plain: Case) -> None:
     assert (shown.returncode, shown.stderr) == (2, several)
     named = run_command("trackers", "show", "ship24/twin", cwd=plain.running.directory, env=plain.running.env)
     assert (named.returncode, "ship24 twin" in named.stdout) == (0, True)
-    assert plain.rows("SELECT count(*) FROM audit") == [(0,)]
+    assert count_rows(plain.url, "audit") == 0
     told = plain.forget("ship24/person", "--yes")
     assert "statuses and locations stay" in " ".join(told.split())
 

@@ -39,7 +39,7 @@ from tests.harness import ship24, strategies
 from tests.harness.completions import read_completed, read_mismarked
 from tests.harness.database_contents import contents
 from tests.harness.rows import count_rows, read_rows, table_rows
-from tests.harness.storage import add_row, change, damage_body, delete_rows, forbid_packing, make_tables, poison
+from tests.harness.storage import add_row, change, damage_body, delete_rows, forbid_packing, make_tables, poison, update_rows
 from tests.harness.store import NOW, delivery
 from tests.harness.strategies import arrivals, bodies, histories
 
@@ -130,7 +130,8 @@ def rebuild(source: Database, into: str) -> list[Comparison]:
 
 def clear(url: str) -> None:
     """Remove all rows, but those that say who works on the tables."""
-    change(url, *(f"DELETE FROM {table}" for table in contents(url, without={"table_versions"})))
+    for table in contents(url, without={"table_versions"}):
+        delete_rows(url, table)
 
 
 def check_same(post: Post, into: str, without: set[str] = OWN) -> None:
@@ -252,8 +253,8 @@ def test_dismissed_and_resolved_items_are_so_after_it(post: Post, into: str, *, 
     post.group(ship24.item("m0", "u", [ship24.event("e0", "2025-02-01")]))
     first = post.group(ship24.item("m1", "t", wrong), ship24.item("m2", "u", [ship24.event("e3", "no time")]), 7)
     post.group(ship24.item("m2", "u", [ship24.event("e3", "2025-03-01")]))
-    dismissed = "closed_at = 5, closed_as = 'dismissed', closed_by = 'anna', note = 'as agreed'"
-    change(post.url, f"UPDATE quarantine SET {dismissed} WHERE reason = 'bad_occurrence' AND position = 0")
+    dismissed = {"closed_at": 5, "closed_as": "dismissed", "closed_by": "anna", "note": "as agreed"}
+    update_rows(post.url, "quarantine", {"reason": "bad_occurrence", "position": 0}, **dismissed)
     if pruned:
         delete_rows(post.url, "bodies", delivery_id=first)
     check_same(post, into)
@@ -308,7 +309,7 @@ def test_packages_of_completed_manifests_are_marked_although_their_bodies_are_go
     completed = {"manifest_id": "M1", "status": "Completed", "packages": ["P1", "P2"]}
     for source, item in ((SOURCES[1], {"package_id": "P1"}), (SOURCES[2], completed), (SOURCES[1], {"package_id": "P2"})):
         post.call((source, orjson.dumps(item)))
-    change(post.url, "DELETE FROM bodies")
+    delete_rows(post.url, "bodies")
     check_same(post, into)
     assert read_completed(into) == ["P1", "P2"]
 
@@ -376,7 +377,8 @@ def test_a_call_that_cannot_be_decided_harms_no_other(post: Post, into: str) -> 
 
 def test_a_difference_is_counted(post: Post, into: str) -> None:
     post.group(ship24.item("m", "t"))
-    change(post.url, "UPDATE trackers SET status = 'another'", "UPDATE events SET outcome = 'stale'")
+    update_rows(post.url, "trackers", status="another")
+    update_rows(post.url, "events", outcome="stale")
     compared = {row.table: row.differing for row in rebuild(post.database, into)}
     assert {table: number for table, number in compared.items() if number} == {"trackers": 1, "events": 1}
 
@@ -408,13 +410,14 @@ def test_a_database_with_anything_in_it_is_not_empty(into: str) -> None:
         add_row(into, "alarms", name="a", subject="b", began_at=1, message="c")
         with pytest.raises(ConfigurationError, match="alarms"):
             check_empty(database)
-        change(into, "DELETE FROM alarms", "CREATE TABLE somebody_elses (id INTEGER)")
+        delete_rows(into, "alarms")
+        change(into, "CREATE TABLE somebody_elses (id INTEGER)")
         with pytest.raises(ConfigurationError, match="somebody_elses"):
             check_empty(database)
 
 
 def test_processes_that_ran_on_the_old_database_are_not_copied(post: Post, into: str) -> None:
-    columns = "id, role, host, process_id, program, started_at, seen_at, targets"
-    change(post.url, f"INSERT INTO processes ({columns}) VALUES ('a', 'relay', 'h', 7, '1', 1, 1, '[]')")
+    process = {"id": "a", "role": "relay", "host": "h", "process_id": 7, "program": "1", "started_at": 1, "seen_at": 1}
+    add_row(post.url, "processes", targets="[]", **process)
     rebuild(post.database, into)
     assert table_rows(into, "processes") == []

@@ -31,7 +31,7 @@ from tests.conftest import StartService
 from tests.harness import ship24
 from tests.harness.alarm_server import HANG, NONSENSE, alarm_server
 from tests.harness.service import Service, wait_until
-from tests.harness.storage import change, make_tables
+from tests.harness.storage import add_row, delete_rows, make_tables, update_rows
 
 NOW = to_micros(datetime(2026, 11, 20, 12, 0, 30, tzinfo=UTC))
 RULES = AlarmThresholds(
@@ -253,13 +253,14 @@ def test_the_disk_is_looked_at_where_the_database_is_a_file(database_url: str) -
 
 def test_a_target_that_takes_nothing_is_an_alarm_until_its_oldest_change_is_taken(database_url: str) -> None:
     make_tables(database_url)
-    columns = "target, source, tracker_id, move, event_id, due_at, attempts, made_at, error"
-    failed = f"'shop', 'ship24', 't', 1, 'e', {NOW + HOUR}, 5, {NOW - 2 * HOUR}, 'shop answered 500.'"
-    blocked = f"'shop', 'ship24', 't', 2, 'e', {1 << 62}, 0, {NOW - HOUR}, NULL"
-    change(database_url, *(f"INSERT INTO dispatches ({columns}) VALUES ({row})" for row in (failed, blocked)))
+    change = {"target": "shop", "source": "ship24", "tracker_id": "t", "event_id": "e"}
+    failed = {"move": 1, "due_at": NOW + HOUR, "attempts": 5, "made_at": NOW - 2 * HOUR, "error": "shop answered 500."}
+    for state in (failed, {"move": 2, "due_at": 1 << 62, "attempts": 0, "made_at": NOW - HOUR}):
+        add_row(database_url, "dispatches", **change, **state)
     with watching(database_url, AlarmThresholds({}, 0, 0, 0, 0, 0, target_minutes=60)) as watcher:
         assert [(notice.alarm, notice.subject, notice.state) for notice in watcher.step()] == [("target", "shop", "began")]
-        change(database_url, "DELETE FROM dispatches WHERE move = 1", f"UPDATE dispatches SET due_at = {NOW}")
+        delete_rows(database_url, "dispatches", move=1)
+        update_rows(database_url, "dispatches", due_at=NOW)
         assert [notice.state for notice in watcher.step(NOW + MINUTE)] == ["ended"]
 
 

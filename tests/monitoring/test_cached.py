@@ -14,7 +14,7 @@ from receiver.monitoring.health import Health
 from receiver.storage.database import Database
 from receiver.writer.client import WriterClient
 from receiver.writer.counters import Counters
-from tests.harness.storage import change, make_tables
+from tests.harness.storage import make_tables, update_rows
 
 
 class Clock:
@@ -104,11 +104,11 @@ def test_readiness_asks_the_database_at_most_once_a_second_and_then_shows_a_chan
         request = Request({"type": "http", "headers": []})
         with theirs:
             answers: list[Response] = [await health.readyz(request)]
-            change(sqlite_url, "UPDATE alembic_version SET version_num = 'another'")
+            update_rows(sqlite_url, "alembic_version", version_num="another")
             answers.append(await health.readyz(request))
             clock.seconds += SHORT_SECONDS
             answers.append(await health.readyz(request))
-            change(sqlite_url, "UPDATE alembic_version SET version_num = 'yet another'")
+            update_rows(sqlite_url, "alembic_version", version_num="yet another")
         return [answer.status_code for answer in answers]
 
     assert asyncio.run(ask()) == [200, 200, 503]

@@ -11,7 +11,7 @@ from tests.harness import ship24
 from tests.harness.command import run_command
 from tests.harness.rows import table_rows
 from tests.harness.service import environment, wait_until
-from tests.harness.storage import add_row, change, make_tables
+from tests.harness.storage import Plus, add_row, make_tables, update_rows
 
 OPS = "the-ops-token-of-these-tests"
 HOUR = 3_600_000_000
@@ -36,7 +36,7 @@ def test_a_stop_of_the_service_is_told_with_its_command_until_it_was_reconciled(
     assert listed(tmp_path, running.env) == []
     running.stop()
     (span,) = table_rows(sqlite_url, "service_spans")
-    change(sqlite_url, f"UPDATE service_spans SET began_at = began_at - {3 * HOUR}, seen_at = seen_at - {2 * HOUR}")
+    update_rows(sqlite_url, "service_spans", began_at=Plus(-3 * HOUR), seen_at=Plus(-2 * HOUR))
     running.restart()
     wait_until(lambda: len(table_rows(sqlite_url, "service_spans")) == 2, "it notes that it runs again")
     (stop,) = listed(tmp_path, running.env)
@@ -58,14 +58,13 @@ def test_of_several_receivers_the_last_one_to_end_begins_a_downtime(
     one, other = (service(postgresql_url, ops_tokens=OPS) for _ in range(2))
 
     def go_back(hours: int, process: str) -> None:
-        hours_ago = f"began_at = began_at - {hours * HOUR}, seen_at = seen_at - {hours * HOUR}"
-        change(postgresql_url, f"UPDATE service_spans SET {hours_ago} WHERE id = '{process}'")
+        update_rows(postgresql_url, "service_spans", {"id": process}, began_at=Plus(-hours * HOUR), seen_at=Plus(-hours * HOUR))
 
     wait_until(lambda: len(table_rows(postgresql_url, "service_spans")) == 2, "both note that they run")
     first, second = (row["id"] for row in table_rows(postgresql_url, "service_spans", "id", order="began_at"))
     one.kill()
     go_back(5, first)
-    change(postgresql_url, f"UPDATE service_spans SET began_at = began_at - {6 * HOUR} WHERE id = '{second}'")
+    update_rows(postgresql_url, "service_spans", {"id": second}, began_at=Plus(-6 * HOUR))
     assert listed(tmp_path, other.env) == [], "the other one served all the time"
     other.kill()
     go_back(2, second)

@@ -12,7 +12,7 @@ from receiver.monitoring import explain as explanations
 from receiver.sources import make_sources
 from receiver.storage import queries
 from tests.harness.ship24 import body, event, item, single
-from tests.harness.storage import change, delete_rows, make_tables
+from tests.harness.storage import Plus, delete_rows, make_tables, update_rows
 from tests.harness.store import NOW, Store, delivery, opened
 
 _SOURCES = make_sources({}, {})
@@ -200,7 +200,7 @@ def test_an_unknown_id_is_not_found(store: Store) -> None:
 def test_a_tracker_is_explained_by_each_of_its_names(store: Store, sqlite_url: str) -> None:
     store.keep(single("now", tracker_id="t-1", events=[event("e", "2025-03-02T10:00:00", status="Delivered")]))
     store.keep(single("late", tracker_id="t-1", events=[event("f", "2025-03-01T10:00:00")]))
-    change(sqlite_url, "UPDATE events SET received_at = received_at + 1000000 WHERE event_id = 'f'")
+    update_rows(sqlite_url, "events", {"event_id": "f"}, received_at=Plus(1_000_000))
     for name in ("t-1", "T-1", "tn-t-1", "TN-T-1"):
         found = explain(store, name)
         assert (found["about"], found["tracker"]["tracker_id"]) == ("tracker", "t-1")

@@ -8,7 +8,7 @@ from receiver.clock import now, to_micros
 from tests.conftest import StartService
 from tests.harness import ship24
 from tests.harness.service import TOKEN, Service, bearer, wait_until
-from tests.harness.storage import change, make_tables
+from tests.harness.storage import add_row, change, delete_rows, make_tables
 
 OPS = "the-ops-token-of-these-tests"
 GROUPED = Path("tests/payloads/ship24/grouped.json").read_bytes()
@@ -53,11 +53,8 @@ def test_what_the_database_knows_is_there_too(service: StartService, database_ur
     silence = labelled("receiver_alarm", alarm="silence", subject="shiipp")
 
     def is_told() -> bool:  # the watch, which looks once in 30 seconds, ends the alarm if it comes in between
-        change(
-            database_url,
-            "DELETE FROM alarms",
-            "INSERT INTO alarms (name, subject, began_at, message) VALUES ('silence', 'shiipp', 1, 'quiet')",
-        )
+        delete_rows(database_url, "alarms")
+        add_row(database_url, "alarms", name="silence", subject="shiipp", began_at=1, message="quiet")
         return scrape(running).get(silence) == 1
 
     wait_until(is_told, "the alarm is told")
@@ -109,16 +106,12 @@ def test_what_waits_for_each_target_is_a_metric_also_where_the_settings_do_not_n
     service: StartService, database_url: str
 ) -> None:
     make_tables(database_url)
-    columns = "target, source, tracker_id, move, event_id, due_at, attempts, made_at, error"
     hour_ago = to_micros(now()) - 3_600_000_000
-    failed = f"'old', 'ship24', 't', 1, 'e', {4 * 10**18}, 5, {hour_ago}, 'old answered 500.'"
-    blocked = f"'old', 'ship24', 't', 2, 'e', {1 << 62}, 0, {hour_ago}, NULL"
-    dead = "INSERT INTO dead_changes (target, source, tracker_id, move, event_id, died_at, attempts, error)"
-    change(
-        database_url,
-        *(f"INSERT INTO dispatches ({columns}) VALUES ({row})" for row in (failed, blocked)),
-        f"{dead} VALUES ('old', 'ship24', 'd', 1, 'e', {hour_ago}, 13, 'no')",
-    )
+    change = {"target": "old", "source": "ship24", "tracker_id": "t", "event_id": "e"}
+    failed = {"move": 1, "due_at": 4 * 10**18, "attempts": 5, "error": "old answered 500."}
+    for state in (failed, {"move": 2, "due_at": 1 << 62, "attempts": 0}):
+        add_row(database_url, "dispatches", made_at=hour_ago, **change, **state)
+    add_row(database_url, "dead_changes", move=3, died_at=hour_ago, attempts=13, error="no", **change)
     found = scrape(service(database_url))
     counts = {name: found[labelled(f"receiver_target_{name}", target="old")] for name in ("waiting", "failures", "dead")}
     assert counts == {"waiting": 2, "failures": 1, "dead": 1}

@@ -8,7 +8,7 @@ from tests.conftest import StartService, lacking
 from tests.faults.scenario import SHORT, Lacking
 from tests.faults.suite import LONG_SCENARIOS, SCENARIOS
 from tests.faults.verification import EVENTS, judge
-from tests.harness.storage import change, delete_rows
+from tests.harness.storage import delete_rows, update_rows
 from tests.harness.traffic import Traffic
 
 _MAX_NAME = 34  # the column of the table
@@ -36,7 +36,7 @@ def test_the_judgement_sees_what_is_gone_and_what_is_doubled(service: StartServi
         gone, doubled = list(traffic.kept.values())[:2]
         traffic.effects.update(doubled.names)
         delete_rows(sqlite_url, "messages", message_id=gone.names[0])
-        change(sqlite_url, "UPDATE events SET move = 7777 WHERE move = 1 AND tracker_id = 't-1'")
+        update_rows(sqlite_url, "events", {"move": 1, "tracker_id": "t-1"}, move=7777)
         result = judge(
             "none",
             traffic,

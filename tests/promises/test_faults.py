@@ -208,8 +208,7 @@ def test_a_full_queue_is_503_busy_and_deliveries_in_it_are_stored(service: Start
                 assert_unavailable(answer, "busy")
         assert waiting.result().outcomes() == ["applied"]
     assert [row["message_id"] for row in running.table("messages", "message_id")] == ["waiting"]
-    query = "SELECT coalesce(sum(unrecorded), 0) FROM tallies WHERE span_seconds = 60 AND code = 'busy'"
-    wait_until(lambda: running.scalar(query) == 5, "the refused calls are counted")
+    wait_until(lambda: running.total("tallies", "unrecorded", span_seconds=60, code="busy") == 5, "the refused calls are counted")
 
 
 def test_a_commit_that_takes_too_long_is_503_and_the_record_says_so(service: StartService, database_url: str) -> None:
@@ -218,9 +217,8 @@ def test_a_commit_that_takes_too_long_is_503_and_the_record_says_so(service: Sta
         late = running.post(ship24.single("late"))
         assert_unavailable(late, "storage_unavailable")
         assert running.get("/readyz").json()["checks"]["writer"] == {"ok": False}
-    query = "SELECT status, outcome, code FROM deliveries WHERE id = :id"
-    told = {"status": 503, "outcome": "failed", "code": "storage_unavailable"}
-    wait_until(lambda: list(map(dict, running.rows(query, id=late.json()["delivery_id"]))) == [told], "the record is corrected")
+    told = {"id": late.json()["delivery_id"], "status": 503, "outcome": "failed", "code": "storage_unavailable"}
+    wait_until(lambda: running.count("deliveries", **told) == 1, "the record is corrected")
     assert until_taken(lambda: running.post(ship24.single("late"))).outcomes() == ["duplicate"]
     assert running.get("/readyz").json()["checks"]["writer"] == {"ok": True}
 
@@ -263,13 +261,12 @@ def test_deliveries_that_wait_too_long_are_503_and_on_record_without_their_bodie
         for call in calls:
             assert_unavailable(call.result(), "storage_unavailable")
     ids = {call.result().json()["delivery_id"] for call in calls}
-    query = "SELECT id, status, outcome, body_bytes FROM deliveries"
 
-    def told() -> list[tuple[object, ...]]:
-        return sorted((row["id"], row["status"], row["outcome"]) for row in running.rows(query))
+    def told() -> set[str]:
+        return {row["id"] for row in running.table("deliveries", "id", status=503, outcome="failed")}
 
-    wait_until(lambda: told() == sorted((id_, 503, "failed") for id_ in ids), "all are on record as they were told")
-    bodies = [row["body_bytes"] for row in running.rows(query)]
+    wait_until(lambda: told() == ids, "all are on record as they were told")
+    bodies = [row["body_bytes"] for row in running.table("deliveries", "body_bytes")]
     assert 0 in bodies
     kept = sum(size > 0 for size in bodies)
     running.stop()

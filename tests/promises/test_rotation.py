@@ -18,7 +18,7 @@ from tests.harness.command import run_command
 from tests.harness.console_client import ConsoleClient
 from tests.harness.load import together
 from tests.harness.service import SHIP24, TOKEN, Reply, Service, name_of, wait_until
-from tests.harness.storage import change
+from tests.harness.storage import Plus, update_rows
 
 PACKAGE, MANIFEST, CUSTOMERS = "/webhooks/shiipp/new-package", "/webhooks/shiipp/manifest-status", "/shiipp/customers"
 OPS = "the-ops-token-of-these-tests"
@@ -106,8 +106,8 @@ def test_tokens_without_names_keep_their_uses_wherever_they_stand_in_the_list(
     assert (post(running, OLD), post(running, NEW)) == (200, 200)  # the sender switches
     assert token_uses(running) == {old: "last used", new: "last used"}
     two_days = 2 * 86_400 * 1_000_000
-    change(sqlite_url, f"UPDATE token_uses SET last_used_at = last_used_at - {two_days} WHERE token = '{old}'")
-    change(sqlite_url, f"UPDATE known_tokens SET first_seen_at = first_seen_at - {two_days}")
+    update_rows(sqlite_url, "token_uses", {"token": old}, last_used_at=Plus(-two_days))
+    update_rows(sqlite_url, "known_tokens", first_seen_at=Plus(-two_days))
     told = " ".join(finding["finding"] for finding in findings(running))
     assert f"replaced by {new}, safe to remove" in told
     assert f"replaced by {old}" not in told

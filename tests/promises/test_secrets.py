@@ -51,7 +51,7 @@ def dump(running: Service) -> bytes:
     return b"\n".join(
         value if isinstance(value, bytes) else str(value).encode()
         for table in _DUMPED
-        for row in running.rows(f'SELECT * FROM "{table}"')
+        for row in running.table(table)
         for value in row.values()
     )
 

@@ -122,5 +122,5 @@ def test_a_body_in_chunks_is_a_body(hasty: Service) -> None:
         connection.sendall(head_of("POST", "Transfer-Encoding: chunked") + chunks)
         answer = read_until(connection, b"]}")
     assert b'"outcome":"applied"' in answer
-    stored = hasty.rows("SELECT bodies.* FROM bodies JOIN messages USING (delivery_id) WHERE message_id = 'chunked'")
-    assert [row["body"] for row in stored] == [body]
+    delivery_id = hasty.value("messages", "delivery_id", message_id="chunked")
+    assert hasty.table("bodies", "body", delivery_id=delivery_id) == [{"body": body}]

@@ -13,8 +13,9 @@ import pytest
 from tests.harness import ship24
 from tests.harness.command import run_command
 from tests.harness.load import together
+from tests.harness.rows import Not
 from tests.harness.service import DEADLINE_SECONDS, Process, Service, serving, start_command, wait_until
-from tests.harness.storage import change
+from tests.harness.storage import update_rows
 
 HANDLERS = """
 import json, pathlib
@@ -115,9 +116,8 @@ def test_a_handler_that_raises_gets_the_change_again_and_holds_up_only_its_track
         running.post(moved("bad", hour))
         running.post(moved("good", hour))
     wait_until(lambda: moves(told(place, "every"), "good") == [1, 2], "the good tracker goes on")
-    query = "SELECT move, attempts, error FROM dispatches WHERE error IS NOT NULL"
-    wait_until(lambda: running.rows(query), "the failure is on record")
-    (row,) = running.rows(query)
+    wait_until(lambda: running.table("dispatches", error=Not(None)), "the failure is on record")
+    (row,) = running.table("dispatches", error=Not(None))
     assert (row["move"], row["attempts"] > 0, "LookupError: no such order" in row["error"]) == (1, True, True)
     assert set(moves(told(place, "every"), "bad")) == {1}
     (place / "broken").unlink()
@@ -134,9 +134,7 @@ def test_after_a_kill_every_change_is_delivered_and_only_those_in_flight_are_rep
         running.post(moved(f"t{number % 8}", number // 8))
         if number % 13 == 12:
             running.kill()
-            change(
-                sqlite_url, "UPDATE dispatches SET due_at = 0 WHERE claim IS NOT NULL"
-            )  # the lease of the dead one has run out
+            update_rows(sqlite_url, "dispatches", {"claim": Not(None)}, due_at=0)  # the lease of the dead one has run out
             running.restart()
     expected = {f"t{tracker}": [1, 2, 3, 4, 5] for tracker in range(8)}
 

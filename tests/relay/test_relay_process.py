@@ -9,6 +9,7 @@ import psutil
 import pytest
 
 from tests.harness import ship24
+from tests.harness.rows import Not
 from tests.harness.service import DEADLINE_SECONDS, Service, serving, wait_until
 
 HANDLERS = """
@@ -123,7 +124,7 @@ def told(running: Service) -> list[str]:
 def error_of(running: Service, tracker_id: str) -> str:
     """Return the recorded error of a change: of a try, or of the last one."""
     for table in ("dispatches", "dead_changes"):
-        for row in running.rows(f"SELECT error FROM {table} WHERE tracker_id = '{tracker_id}' AND error IS NOT NULL"):
+        for row in running.table(table, "error", tracker_id=tracker_id, error=Not(None)):
             return str(row["error"])
     return ""
 

@@ -23,7 +23,9 @@ from tests.harness.command import run_command
 from tests.harness.console_client import ConsoleClient, find_form_token
 from tests.harness.endpoint import TAKE, Answer, Call, answering, say, write
 from tests.harness.nats_server import SUBJECT, brokering, find_broker
+from tests.harness.rows import Not
 from tests.harness.service import Reply, Service, bearer, serving, wait_until
+from tests.harness.storage import Plus, update_rows
 from tests.harness.storage import change as change_database
 from tests.harness.table import each_row
 
@@ -66,6 +68,11 @@ def waiting(service: Service) -> int:
     return int(service.count("dispatches"))
 
 
+def errors(service: Service) -> list[str]:
+    """Return the errors of changes that wait."""
+    return [row["error"] for row in service.table("dispatches", "error", error=Not(None))]
+
+
 def give_up(service: Service) -> None:
     """Fail the first change of each tracker, as after three days."""
     names = "target, source, tracker_id, move, event_id"
@@ -92,8 +99,7 @@ def test_a_tracker_says_which_target_has_which_of_its_changes(start: Start, sqli
         settings = {"ops_tokens": OPS, "target_secrets": f"shop:{SECRET},down:{SECRET}"}
         running = start(sqlite_url, settings, shop=shop.url, down=down.url)
         running.post(moved("t", 1))
-        failing = "SELECT error FROM dispatches WHERE target = 'down' AND error IS NOT NULL"
-        wait_until(lambda: running.count("delivered_changes") == 1 and running.rows(failing), "each target has answered")
+        wait_until(lambda: running.count("delivered_changes") == 1 and errors(running), "each target has answered")
         answer = ask(running, "trackers/ship24/t")
         ((late, delivered),) = ([*change["targets"]] for change in answer["changes"])
         assert (delivered["state"], delivered["status"], delivered["attempts"]) == ("delivered", 204, 1)
@@ -118,13 +124,12 @@ def test_a_service_tells_a_broker_too(start: Start, sqlite_url: str, tmp_path: P
             sqlite_url, {**SETTINGS, "target_secrets": f"shop:{SECRET},broker:{OPS}"}, shop=shop.url, broker=broker.url
         )
         running.post(moved("t", 1))
-        query = "SELECT error FROM dispatches WHERE target = 'broker' AND error IS NOT NULL"
-        wait_until(lambda: running.rows(query), "the broker has no stream for the usual subject")
-        assert running.rows(query)[0]["error"] == "broker: no stream of the broker has its subject."
+        wait_until(lambda: errors(running), "the broker has no stream for the usual subject")
+        assert errors(running) == ["broker: no stream of the broker has its subject."]
         running.stop()
         file = running.directory / "config" / "receiver.toml"
         file.write_text(file.read_text() + f'subject = "{SUBJECT}"\n')
-        change_database(sqlite_url, "UPDATE dispatches SET due_at = 0")
+        update_rows(sqlite_url, "dispatches", due_at=0)
         running.restart()
         wait_until(lambda: waiting(running) == 0, "everything was taken")
         assert [published.place for published in broker.published()] == [("t", 1)]
@@ -158,7 +163,7 @@ def test_after_a_kill_nothing_is_lost_and_only_changes_in_flight_are_repeated(st
         )
         running.kill()
         assert waiting(running) == 2
-        change_database(sqlite_url, "UPDATE dispatches SET due_at = 0")  # the lease of the dead relay has run out
+        update_rows(sqlite_url, "dispatches", due_at=0)  # the lease of the dead relay has run out
         released.append(True)
         running.restart()
         wait_until(lambda: waiting(running) == 0, "the held ones were taken")
@@ -282,11 +287,11 @@ def test_operators_have_a_failing_target_tried_at_once(start: Start, sqlite_url:
         running = start(sqlite_url, shop=shop.url)
         running.post(moved("t", 1))
         wait_until(lambda: told(running)["last_error"], "the failure is on record")
-        change_database(sqlite_url, "UPDATE dispatches SET due_at = due_at + 3600000000")
+        update_rows(sqlite_url, "dispatches", due_at=Plus(3_600_000_000))
         assert order(running, "targets/flush", {"target": "shop"}).json() == {"target": "shop", "changes": 1}
         wait_until(lambda: len(shop.calls) == 2, "it was tried again")
         wait_until(lambda: not running.table("dispatches", "claim")[0]["claim"], "and failed again")
-        change_database(sqlite_url, "UPDATE dispatches SET due_at = due_at + 3600000000")
+        update_rows(sqlite_url, "dispatches", due_at=Plus(3_600_000_000))
         assert "Due now: 1 change for shop" in run(running, "targets", "flush", "shop")
         wait_until(lambda: waiting(running) == 0, "it was taken")
         console = ConsoleClient(running)
@@ -397,8 +402,7 @@ def test_secrets_and_what_follows_a_url_are_in_no_log_row_page_or_error(start: S
         secrets = ",".join([f"shop:{SECRET}", f"gone:{SECRET}", f"nobody:{OTHER_SECRET}"])
         running = start(sqlite_url, {**SETTINGS, "target_secrets": secrets}, **urls)
         running.post(moved("t", 1))
-        query = "SELECT error FROM dispatches WHERE error IS NOT NULL"
-        wait_until(lambda: len(running.rows(query)) == 3, "all failures are on record")
+        wait_until(lambda: len(errors(running)) == 3, "all failures are on record")
         shown = [run(running, "targets", "list"), run(running, "targets", "list", "--json"), run(running, "doctor")]
         shown += [running.get("/ops/api/targets", OPS).body.decode(), running.get("/metrics", OPS).body.decode()]
     assert running.stop() == 0

@@ -25,7 +25,7 @@ from receiver.writer.inbox import Inbox
 from tests.conftest import StartService
 from tests.harness.command import run_command
 from tests.harness.load import together
-from tests.harness.rows import read_rows
+from tests.harness.rows import Like, table_rows
 from tests.harness.service import Reply, Service
 from tests.harness.storage import make_tables
 
@@ -321,8 +321,8 @@ class Store:
         assert answer.status == 200
 
     def state(self, prefix: str) -> list[tuple[Any, ...]]:
-        query = f"SELECT {_STATE} FROM trackers WHERE tracker_id LIKE :like ORDER BY tracker_id"
-        return [tuple(row.values()) for row in read_rows(self.url, query, like=f"%{prefix}-%")]
+        rows = table_rows(self.url, "trackers", _STATE, order="tracker_id", tracker_id=Like(f"%{prefix}-%"))
+        return [tuple(row.values()) for row in rows]
 
     def close(self) -> None:
         self._transactions.close()

@@ -10,8 +10,7 @@ from receiver.storage import queries
 from receiver.storage.outbox import Acknowledgement, Claimed, Outbox, Outcome
 from receiver.writer.commands.changes import PauseTarget, ResumeTarget
 from tests.harness import ship24
-from tests.harness.storage import change as change_database
-from tests.harness.storage import make_tables
+from tests.harness.storage import delete_rows, make_tables
 from tests.harness.store import Store
 
 _SHOP = Subscription("shop")
@@ -114,7 +113,7 @@ def test_what_a_filter_leaves_out_is_not_wanted_and_what_has_no_record_is_unknow
         "shop": "waiting",
     }
     ship.settle()
-    change_database(ship.url, "DELETE FROM delivered_changes")
+    delete_rows(ship.url, "delivered_changes")
     assert ship.states("shop") == [("events", 1, "unknown")]
 
 

@@ -27,7 +27,7 @@ from tests.harness import ship24
 from tests.harness.completions import read_completed, read_mismarked
 from tests.harness.rows import read_rows
 from tests.harness.service import wait_until
-from tests.harness.storage import WAITING, change, make_tables
+from tests.harness.storage import WAITING, make_tables, update_rows
 from tests.harness.store import NOW, Store, delivery
 from tests.harness.table import each_row
 
@@ -133,7 +133,7 @@ def test_a_manifest_with_the_milestone_of_packages_is_stuck_too(store: PackageSt
 
 def test_a_package_that_an_earlier_version_left_unmarked_is_not_listed(store: PackageStore) -> None:
     store.send(package("p", "m"), manifest("m", "completed"), package("q"))
-    change(store.url, "UPDATE trackers SET manifest_completed = false")
+    update_rows(store.url, "trackers", manifest_completed=False)
     assert store.stuck() == ["q"]
 
 

@@ -98,8 +98,7 @@ def test_statistics_are_what_counting_the_rows_gives(
     end = _BEGIN + since + length
     end += -end % span  # spans count whole
     shown = queries.show_statistics(empty.database, "", _BEGIN + since, _BEGIN + since + length, NAMES)
-    query = "SELECT * FROM deliveries WHERE received_at >= :begin AND received_at < :end"
-    rows = read_rows(empty.url, query, begin=begin, end=end)
+    rows = [row for row in table_rows(empty.url, "deliveries") if begin <= row["received_at"] < end]
     apart = sum(number for offset, number in unrecorded if begin <= _BEGIN + offset < end)
     for source in NAMES:
         found, own = shown["sources"][source], [row for row in rows if row["source"] == source]
@@ -160,7 +159,7 @@ def test_what_could_not_be_written_for_long_is_not_lost_when_new_rows_are_begun(
     for seconds in (60, 3600):
         found = {row["code"]: int(row["unrecorded"]) for row in read_rows(empty.url, query, seconds=seconds)}
         assert found == {"0": 4, "1": 3, "2": 3}
-    assert read_rows(empty.url, "SELECT count(DISTINCT writer) AS n FROM tallies")[0]["n"] > 1
+    assert len({row["writer"] for row in table_rows(empty.url, "tallies", "writer")}) > 1
 
 
 def test_minutes_are_kept_for_days_and_hours_for_a_year(empty: Archive) -> None:
@@ -170,8 +169,7 @@ def test_minutes_are_kept_for_days_and_hours_for_a_year(empty: Archive) -> None:
     with opened(empty.url) as store:
         write(store, tallies)
         store.transactions.run(lambda connection: trim_counts(connection, _BEGIN))
-    rows = read_rows(empty.url, "SELECT span_seconds, count(*) AS n FROM tallies GROUP BY 1 ORDER BY 1")
-    assert [(row["span_seconds"], row["n"]) for row in rows] == [(60, 2), (3600, 4)]
+    assert Counter(row["span_seconds"] for row in table_rows(empty.url, "tallies", "span_seconds")) == {60: 2, 3600: 4}
     assert len(queries.read_tallies(empty.database, _BEGIN - 24 * _HOUR, _BEGIN + 1)) == 2
     assert len(queries.read_tallies(empty.database, _BEGIN - 24 * 31 * _HOUR, _BEGIN + 1)) == 3
 
@@ -216,7 +214,7 @@ def test_two_processes_count_beside_each_other(service: StartService, postgresql
     assert [running.stop() for running in two] == [0, 0]
     assert are_equal(postgresql_url)
     assert sum(counted(postgresql_url).values()) == 46
-    assert read_rows(postgresql_url, "SELECT count(DISTINCT writer) AS n FROM tallies")[0]["n"] == 2
+    assert len({row["writer"] for row in table_rows(postgresql_url, "tallies", "writer")}) == 2
 
 
 def test_nothing_is_counted_twice_or_lost_while_the_database_is_away(service: StartService, own_cluster: Cluster) -> None:
@@ -279,10 +277,9 @@ def test_the_migration_counts_what_was_there_before(database_url: str) -> None:
     migrate_to(database_url, "head")
     for seconds in (60, 3600):
         assert counted(database_url, seconds) == on_record(database_url) | {("failed", "busy"): 0}
-        query = "SELECT sum(unrecorded) AS u, sum(received) AS r, sum(applied) AS a, sum(duplicate) AS d FROM tallies"
-        (sums,) = read_rows(database_url, f"{query} WHERE span_seconds = :seconds", seconds=seconds)
-        assert [int(number) for number in sums.values()] == [6, 90, 60, 30]
-    spans = read_rows(database_url, "SELECT DISTINCT begins_at FROM tallies WHERE span_seconds = 3600 ORDER BY 1")
-    assert [row["begins_at"] for row in spans] == [_BEGIN + hours * _HOUR for hours in range(4)]
+        rows = table_rows(database_url, "tallies", "unrecorded", "received", "applied", "duplicate", span_seconds=seconds)
+        assert [sum(numbers) for numbers in zip(*(row.values() for row in rows), strict=True)] == [6, 90, 60, 30]
+    spans = {row["begins_at"] for row in table_rows(database_url, "tallies", "begins_at", span_seconds=3600)}
+    assert spans == {_BEGIN + hours * _HOUR for hours in range(4)}
     moved = table_rows(database_url, "trackers", "tracker_id", "moved_at", order="1")
     assert [(row["tracker_id"], row["moved_at"]) for row in moved] == [("moved", 7), ("still", 6)]

@@ -10,10 +10,10 @@ from receiver.storage.dropping import Dropped, drop_target
 from tests.harness.changes import SECRET, write_targets
 from tests.harness.command import run_command
 from tests.harness.ports import free_port
-from tests.harness.rows import read_rows, table_rows
+from tests.harness.rows import table_rows
 from tests.harness.service import bearer, name_of, serving
 from tests.harness.storage import change as change_database
-from tests.harness.storage import make_tables
+from tests.harness.storage import delete_rows, make_tables, update_rows
 
 OPS = "planted-ops-token"
 KEYS = "target, source, tracker_id, move, event_id"
@@ -30,7 +30,7 @@ def fill(url: str, target: str, waiting: int, dead: int) -> None:
 
 def left(url: str) -> list[str]:
     tables = ("dispatches", "dead_changes", "stopped_targets")
-    return sorted(row["target"] for table in tables for row in read_rows(url, f"SELECT DISTINCT target FROM {table}"))
+    return sorted(target for table in tables for target in {row["target"] for row in table_rows(url, table, "target")})
 
 
 def run(url: str, directory: Path, *arguments: str, code: int = 0, **env: str) -> str:
@@ -99,7 +99,8 @@ def test_doctor_shows_what_waits_and_names_the_way_out(sqlite_url: str, tmp_path
     assert found["target old"]["verdict"] == found["target shop"]["verdict"] == found["relay"]["verdict"] == "warn"
     assert "receiver targets drop old`: 3 waiting, the oldest since 1970-01-01T00:00" in found["target old"]["finding"]
     assert "receiver targets resume shop`: 1 waiting" in found["target shop"]["finding"]
-    change_database(sqlite_url, "DELETE FROM stopped_targets", "UPDATE dispatches SET error = 'shop answered 500.'")
+    delete_rows(sqlite_url, "stopped_targets")
+    update_rows(sqlite_url, "dispatches", error="shop answered 500.")
     found = {finding["subject"]: finding for finding in json.loads(run(sqlite_url, tmp_path, "doctor", "--json", code=1, **env))}
     assert "failing since 1970-01-01T00:00:00.000Z (shop answered 500.): 1 waiting" in found["target shop"]["finding"]
 

@@ -33,7 +33,7 @@ from tests.harness.command import run_command
 from tests.harness.ports import free_port
 from tests.harness.rows import table_rows
 from tests.harness.service import Service, serving, wait_until
-from tests.harness.storage import change, make_tables
+from tests.harness.storage import add_row, make_tables, update_rows
 from tests.harness.table import each_row
 
 NOW = 1_790_000_000_000_000
@@ -216,8 +216,8 @@ def rules(target_minutes: float = 60) -> AlarmThresholds:
 
 
 def wait_for_target(store: Store, since: int, target: str = "shop") -> None:
-    columns = "target, source, tracker_id, move, event_id, due_at, attempts, made_at"
-    change(store.url, f"INSERT INTO dispatches ({columns}) VALUES ('{target}', 'ship24', 't', 1, 'e', {since}, 0, {since})")
+    key = {"target": target, "source": "ship24", "tracker_id": "t", "move": 1}
+    add_row(store.url, "dispatches", **key, event_id="e", due_at=since, attempts=0, made_at=since)
 
 
 def begun(store: Store, watch: AlarmMonitor, now: int = NOW) -> list[tuple[str, str]]:
@@ -255,7 +255,7 @@ def test_a_relay_on_another_machine_counts(postgresql_url: str) -> None:
 def test_a_relay_that_is_seen_no_more_does_not_count(store: Store) -> None:
     store.note(process(RECEIVER, "shop"), process(RELAY, "shop"))
     later = NOW + RUNNING_MICROS + SECOND
-    change(store.url, f"UPDATE processes SET seen_at = {later} WHERE role = 'receiver'")
+    update_rows(store.url, "processes", {"role": "receiver"}, seen_at=later)
     wait_for_target(store, NOW - 5 * MINUTE)
     assert begun(store, store.watch(rules()), later) == [("relay", "")]
 
@@ -382,15 +382,14 @@ def test_a_relay_elsewhere_with_other_settings_is_found_in_both_directions(postg
         wait_until(lambda: roles(service) == {RECEIVER: 1, RELAY: 1}, "the service is seen")
         other = Service(there, postgresql_url, target_secrets=f"mail:{SECRET}")
         with relay(there, other):
-            query = "SELECT count(*) FROM processes WHERE role = 'relay'"
-            wait_until(lambda: service.scalar(query) == 2, "the relay elsewhere is seen")
+            wait_until(lambda: service.count("processes", role="relay") == 2, "the relay elsewhere is seen")
             (mail,) = (item for item in service.get("/ops/api/targets", OPS).json()["items"] if item["name"] == "mail")
             assert "knows mail and the receiver at" in mail["mismatch"]
             assert "knows mail and the receiver at" in find(here, service.env)["target mail"]["finding"]
-            change(postgresql_url, "UPDATE processes SET targets = '[\"mail\"]' WHERE role = 'relay'")
+            update_rows(postgresql_url, "processes", {"role": "relay"}, targets='["mail"]')
             shop = listed(here, service.env)["shop"]
             assert "knows shop and no running relay does" in shop["mismatch"]
-        assert service.scalar(query) == 1, "the relay elsewhere has ended, and its row is removed"
+        assert service.count("processes", role="relay") == 1, "the relay elsewhere has ended, and its row is removed"
 
 
 def test_handlers_that_the_relay_finds_when_it_starts_again_are_compared_with_those_of_the_service(

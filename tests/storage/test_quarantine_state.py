@@ -15,7 +15,7 @@ from receiver.storage.stored_deliveries import read_delivery
 from receiver.writer.commands.deliveries import Replay
 from receiver.writer.commands.quarantine import DismissItems, ReopenItems
 from tests.harness import ship24
-from tests.harness.storage import change, make_tables
+from tests.harness.storage import make_tables, update_rows
 from tests.harness.store import NOW, Store
 
 FAR_AHEAD = "2027-01-01T10:00:00"
@@ -138,8 +138,8 @@ def test_a_retry_decides_within_the_limits(worklist: Worklist) -> None:
     for delivery_id in {item["delivery_id"] for item in before}:
         worklist.replay(delivery_id, retry=True)
     assert worklist.items("all") == before
-    change(worklist.url, "UPDATE quarantine SET reason = 'undecidable' WHERE message_id = 'm2'")
-    change(worklist.url, "UPDATE messages SET reason = 'undecidable' WHERE message_id = 'm2'")
+    for table in ("quarantine", "messages"):
+        update_rows(worklist.url, table, {"message_id": "m2"}, reason="undecidable")
     (failed,) = [item for item in worklist.items() if item["reason"] == "undecidable"]
     worklist.replay(failed["delivery_id"])
     assert "undecidable" in worklist.reasons()  # a plain replay keeps the verdict of a message with an id

@@ -8,7 +8,7 @@ from datetime import timedelta
 from itertools import chain, repeat
 from random import Random
 from threading import Barrier
-from typing import Any, Protocol
+from typing import Protocol
 
 import pytest
 from sqlalchemy import insert
@@ -44,7 +44,7 @@ from receiver.writer.commands.removal import ClaimPruning, Prune, ReleasePruning
 from receiver.writer.executor import R, WriterCommand
 from tests.conftest import StartService
 from tests.harness import ship24
-from tests.harness.rows import read_rows
+from tests.harness.rows import Row, read_rows, table_rows
 from tests.harness.service import DEADLINE_SECONDS, wait_until
 from tests.harness.storage import make_tables
 from tests.harness.store import NOW, Store, delivery, opened, outcomes
@@ -63,6 +63,7 @@ class Shop:
     def __init__(self, store: Store) -> None:
         self.store = store
         self.database = store.database
+        self.url = store.database.url.render_as_string(hide_password=False)
         self.do = store.executor.do
 
     def prune_step(self, mark: str, now: int, kind: str, size: int = 50) -> PruneBatch:
@@ -77,11 +78,11 @@ class Shop:
         self.do(ReleasePruning("mark"))
         return run.removed
 
-    def rows(self, query: str) -> list[tuple[Any, ...]]:
-        return [tuple(row.values()) for row in read_rows(self.store.database.url.render_as_string(hide_password=False), query)]
+    def rows(self, table: str, *columns: str, order: str = "") -> list[Row]:
+        return table_rows(self.url, table, *columns, order=order)
 
     def count(self, table: str) -> int:
-        return int(self.rows(f"SELECT count(*) FROM {table}")[0][0])
+        return len(self.rows(table))
 
     def keep_late(self, body: bytes) -> None:
         """Store a delivery that arrived half a second after the others."""
@@ -202,13 +203,13 @@ def test_a_run_goes_kind_by_kind_and_adds_up() -> None:
 def test_bodies_go_and_a_resend_is_still_a_duplicate(shop: Shop) -> None:
     body = ship24.body(ship24.item("m-1", "t-1", [ship24.event("e-1")]), ship24.item("m-2", "t-2"))
     assert outcomes(shop.store.keep(body)[0]) == ["applied", "applied"]
-    state = shop.rows("SELECT * FROM trackers ORDER BY tracker_id")
+    state = shop.rows("trackers", order="tracker_id")
     assert shop.prune({"bodies": LATER})["bodies"].rows == 1
     assert shop.count("bodies") == 0
     again = ship24.body(ship24.item("m-3", "t-1", [ship24.event("e-1")], generated_at=None))
     assert outcomes(shop.store.keep(body)[0]) == ["duplicate", "duplicate"]
     assert outcomes(shop.store.keep(again)[0]) == ["duplicate"]  # another message with the same event
-    assert shop.rows("SELECT * FROM trackers ORDER BY tracker_id") == state
+    assert shop.rows("trackers", order="tracker_id") == state
     assert (shop.count("events"), shop.count("deliveries")) == (2, 3)
 
 
@@ -221,11 +222,11 @@ def test_superseded_versions_and_stored_changes_outlive_the_bodies(shop: Shop) -
     for each in items:
         shop.store.keep(ship24.body(each))
     tables = ("trackers", "events", "superseded_events", "kept_changes")
-    before = [shop.rows(f"SELECT * FROM {table}") for table in tables]
+    before = [shop.rows(table) for table in tables]
     assert all(before)
     assert shop.prune({"bodies": LATER})["bodies"].rows == 3
     assert outcomes(shop.store.keep(ship24.body(*items))[0]) == ["duplicate"] * 3
-    assert [shop.rows(f"SELECT * FROM {table}") for table in tables] == before
+    assert [shop.rows(table) for table in tables] == before
     again = version("m-4", "b", 12, 4)
     assert outcomes(shop.store.keep(ship24.body(again))[0]) == ["applied"]
 
@@ -241,17 +242,15 @@ def test_what_is_younger_than_the_edge_stays(shop: Shop) -> None:
 
 def test_the_content_that_was_deleted_is_counted(shop: Shop) -> None:
     shop.store.keep(ship24.single())
-    ((stored_bytes,),) = shop.rows("SELECT length(body) + length(answer) FROM bodies")
-    assert shop.prune({"bodies": LATER})["bodies"] == Removed(1, stored_bytes)
+    (stored,) = read_rows(shop.url, "SELECT length(body) + length(answer) AS packed_bytes FROM bodies")
+    assert shop.prune({"bodies": LATER})["bodies"] == Removed(1, stored["packed_bytes"])
 
 
 def test_bytes_in_quarantine_go_and_the_reason_stays(shop: Shop) -> None:
     shop.store.keep(ship24.body("not an object", ship24.item(events=[ship24.event(occurrence="soon")])))
     assert shop.prune({"quarantine": LATER})["quarantine"].rows == 2
-    assert shop.rows("SELECT reason, length(raw) FROM quarantine ORDER BY reason") == [
-        ("bad_occurrence", 0),
-        ("not_an_object", 0),
-    ]
+    left = {row["reason"]: len(row["raw"]) for row in shop.rows("quarantine")}
+    assert left == {"bad_occurrence": 0, "not_an_object": 0}
     assert [item["raw_bytes"] for item in queries.list_quarantine(shop.database).items] == [0, 0]
 
 
@@ -260,10 +259,10 @@ def test_rejected_deliveries_are_deleted_whole_and_accepted_ones_stay(shop: Shop
     gone = {shop.refuse() for _ in range(3)}
     shop.store.keep(ship24.single("kept"))
     assert shop.prune({"refused": LATER})["refused"].rows == 3
-    left = {row[0] for row in shop.rows("SELECT id FROM deliveries")}
+    left = {row["id"] for row in shop.rows("deliveries", "id")}
     assert kept < left
     assert not gone & left
-    assert {row[0] for row in shop.rows("SELECT delivery_id FROM bodies")} == left
+    assert {row["delivery_id"] for row in shop.rows("bodies", "delivery_id")} == left
 
 
 def test_dead_changes_go_by_when_they_died(shop: Shop) -> None:

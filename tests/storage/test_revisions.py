@@ -19,7 +19,7 @@ from receiver.storage.outbox import Outbox, Outcome
 from tests.harness import ship24
 from tests.harness.rows import table_rows
 from tests.harness.ship24 import Item
-from tests.harness.storage import change, make_tables
+from tests.harness.storage import make_tables, update_rows
 from tests.harness.store import NOW, Store, opened, outcomes
 from tests.harness.strategies import arrivals
 from tests.harness.table import each_row
@@ -319,6 +319,6 @@ def test_a_message_that_named_no_tracker_comes_mended_and_is_decided(store: Stor
 def test_details_that_an_earlier_version_stored_with_a_clock_far_ahead_are_overtaken(store: Store) -> None:
     reasons(store, version("m1", "a", 8, "sorted", 1))
     url = store.database.url.render_as_string(hide_password=False)
-    change(url, f"UPDATE trackers SET snapshot_generated_at = {to_micros(datetime.fromisoformat(FAR_AHEAD))}")
+    update_rows(url, "trackers", snapshot_generated_at=to_micros(datetime.fromisoformat(FAR_AHEAD)))
     reasons(store, version("m2", "b", 9, "delivered", 2))
     assert tracker_of(store)["tracker"]["shipment_milestone"] == "delivered"

@@ -29,7 +29,7 @@ from receiver.writer.commands.removal import ClaimPruning, Prune
 from tests.conftest import StartService
 from tests.harness import ship24
 from tests.harness.postgresql import Cluster
-from tests.harness.rows import count_rows, read_rows, table_rows
+from tests.harness.rows import count_rows, table_rows
 from tests.harness.service import Service, wait_until
 from tests.harness.storage import change, make_tables
 from tests.harness.store import NOW, Store, delivery, opened, outcomes, submission
@@ -243,7 +243,7 @@ def test_a_body_that_our_code_fails_to_read_is_stored_answered_500_and_replayed(
     (answer,) = store.inbox.keep([intake.parse_delivery(failing, delivery(body))], NOW)
     assert answer is not None
     assert (answer.status, orjson.loads(answer.body)["error"]["code"]) == (500, "internal")
-    (row,) = read_rows(url, "SELECT * FROM deliveries JOIN bodies ON delivery_id = id")
+    (row,) = table_rows(url, "deliveries JOIN bodies ON delivery_id = id")
     assert (row["status"], row["outcome"], row["code"], bytes(row["body"])) == (500, "failed", "internal", body)
     assert "private-content" not in f"{answer.body!r} {row['reason']}"
     replays = ReplayDecider(store.database, timedelta(hours=48))

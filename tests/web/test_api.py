@@ -14,7 +14,7 @@ import pytest
 from tests.conftest import StartService
 from tests.harness import ship24
 from tests.harness.service import Service, bearer, wait_until
-from tests.harness.storage import change
+from tests.harness.storage import Plus, change, update_rows
 from tests.harness.table import each_row
 
 OPS = "the-ops-token-of-these-tests"
@@ -105,9 +105,9 @@ def test_trackers_are_filtered(running: Service) -> None:
 
 
 def test_a_tracker_that_has_not_moved_for_days_is_stuck_until_it_is_delivered(running: Service) -> None:
-    change(running.database_url, "UPDATE trackers SET moved_at = moved_at - 259200000000")
+    update_rows(running.database_url, "trackers", moved_at=Plus(-259_200_000_000))
     assert found(running, "trackers", ["stuck_days=2", "stuck_days=4"]) == {"stuck_days=2": 2, "stuck_days=4": 0}
-    change(running.database_url, "UPDATE trackers SET status_milestone = 'delivered'")
+    update_rows(running.database_url, "trackers", status_milestone="delivered")
     assert found(running, "trackers", ["stuck_days=2"]) == {"stuck_days=2": 0}
 
 

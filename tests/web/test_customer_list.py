@@ -30,9 +30,9 @@ from tests.conftest import StartService
 from tests.harness.command import run_command
 from tests.harness.postgresql import Cluster
 from tests.harness.raw_http import head_of
-from tests.harness.rows import read_rows
+from tests.harness.rows import Like, read_rows
 from tests.harness.service import DEADLINE_SECONDS, Reply, Service, bearer, wait_until
-from tests.harness.storage import WAITING, change, make_tables
+from tests.harness.storage import WAITING, delete_rows, make_tables
 from tests.harness.store import NOW, opened
 
 PATH = "/shiipp/customers"
@@ -91,8 +91,7 @@ def large(letter: str) -> list[dict[str, str]]:
 
 def last_sync(of: Service, calls: int) -> Any:
     """Return the output of `customers list --last-sync` once so many deliveries are on record."""
-    query = "SELECT count(*) FROM deliveries WHERE kind = 'customers'"
-    wait_until(lambda: of.scalar(query) >= calls, f"{calls} calls are on record")
+    wait_until(lambda: of.count("deliveries", kind="customers") >= calls, f"{calls} calls are on record")
     return json.loads(run(of, "list", "--last-sync", "--json"))
 
 
@@ -221,11 +220,11 @@ def test_of_two_imports_at_once_the_one_that_commits_last_is_served_whole(postgr
 
 def test_a_list_that_lost_its_customers_is_503_or_breaks_off_but_is_never_short(running: Service) -> None:
     put(running, many(3000))
-    change(running.database_url, "DELETE FROM customers WHERE user_code > 'C001500'")
+    delete_rows(running.database_url, "customers", user_code=Like("C002%"))
     with pytest.raises(IncompleteRead):
         ask(running)
     assert last_sync(running, 1)["items"][0]["received"] < 3000
-    change(running.database_url, "DELETE FROM customers")
+    delete_rows(running.database_url, "customers")
     reply = ask(running)
     assert (reply.status, reply.json()["error"]["code"]) == (503, "storage_unavailable")
 

@@ -1,13 +1,14 @@
 """Every delivery is on record: the request, the answer and the reason."""
 
 import os
+from functools import partial
 
 import orjson
 import pytest
 
 from tests.conftest import StartService
 from tests.harness import ship24
-from tests.harness.rows import Row, delivery_row
+from tests.harness.rows import Not, Row, delivery_row
 from tests.harness.service import SHIP24, TOKEN, Reply, Service, name_of, wait_until
 
 BODIES = {
@@ -138,5 +139,5 @@ def test_records_sort_by_arrival(service: StartService, sqlite_url: str) -> None
 def test_the_last_use_of_a_token_is_noted(service: StartService, sqlite_url: str) -> None:
     running = service(sqlite_url, ship24_tokens=f"idle:another-one,used:{TOKEN}")
     running.post(ship24.single())
-    query = "SELECT token FROM token_uses WHERE last_used_at > 0"
-    wait_until(lambda: [row["token"] for row in running.rows(query)] == ["used"], "the use of the token is noted")
+    used = partial(running.table, "token_uses", "token", last_used_at=Not(0))
+    wait_until(lambda: used() == [{"token": "used"}], "the use of the token is noted")

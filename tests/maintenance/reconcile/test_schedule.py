@@ -25,7 +25,7 @@ from receiver.writer.executor import CommandExecutor, WriterCommand
 from tests.harness.rows import table_rows
 from tests.harness.ship24 import Item, body, event, item
 from tests.harness.ship24_api import KEY, FakeShip24, fake_ship24, say
-from tests.harness.storage import change, make_tables
+from tests.harness.storage import make_tables, update_rows
 from tests.harness.store import opened
 
 R = TypeVar("R")
@@ -82,7 +82,7 @@ def arrive(url: str, *messages: Item, silent_hours: int) -> None:
         store.keep(body(*messages))
     moved_at = to_micros(now()) - silent_hours * HOUR
     for message in messages:
-        change(url, f"UPDATE trackers SET moved_at = {moved_at} WHERE tracker_id = '{message['tracker']['trackerId']}'")
+        update_rows(url, "trackers", {"tracker_id": message["tracker"]["trackerId"]}, moved_at=moved_at)
 
 
 def looked_up(vendor: FakeShip24) -> list[str]:
@@ -126,5 +126,5 @@ def test_what_the_vendor_no_longer_tracks_or_knows_is_not_asked_for_again(url: s
     assert [row["is_tracked"] for row in table_rows(url, "lookups", "is_tracked")] == [0]
     with closing(Database(url)) as database:
         assert list_silent(database, to_micros(now()) + 99 * HOUR, 10) == []
-        change(url, f"UPDATE trackers SET moved_at = {to_micros(now()) + HOUR}")  # it moves after all
+        update_rows(url, "trackers", moved_at=to_micros(now()) + HOUR)  # it moves after all
         assert list_silent(database, to_micros(now()) + 99 * HOUR, 10) == ["gone"]

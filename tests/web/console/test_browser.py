@@ -13,6 +13,7 @@ from tests.conftest import StartService
 from tests.harness import ship24
 from tests.harness.browser import DESK, PHONE, Tab
 from tests.harness.console_client import OPS
+from tests.harness.rows import Like
 from tests.harness.sample_database import make_sample_database
 from tests.harness.service import ROOT, Service, serving
 from tests.web.console.conftest import OpenTab
@@ -43,8 +44,9 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 def pages(running: Service) -> list[str]:
     """Return the address of one page of each kind, and of the hostile ones."""
-    delivery = "SELECT id FROM deliveries WHERE outcome = :outcome ORDER BY id DESC LIMIT 1"
-    stale = running.rows("SELECT tracker_id, message_id FROM events WHERE outcome = 'stale' AND source = 'ship24' LIMIT 1")[0]
+    names = ("accepted", "refused", "unreadable", "failed")
+    deliveries = {name: running.table("deliveries", "id", order="id DESC", outcome=name)[0]["id"] for name in names}
+    stale = running.table("events", "tracker_id", "message_id", outcome="stale", source="ship24")[0]
     return [
         *(
             "/ops",
@@ -65,11 +67,8 @@ def pages(running: Service) -> list[str]:
             "/ops/settings",
             "/ops/settings/setup-window/ship24",
         ),
-        *(
-            f"/ops/deliveries/{running.scalar(delivery, outcome=name)}"
-            for name in ("accepted", "refused", "unreadable", "failed")
-        ),
-        f"/ops/deliveries/{running.scalar(delivery, outcome='accepted')}/replay",
+        *(f"/ops/deliveries/{delivery}" for delivery in deliveries.values()),
+        f"/ops/deliveries/{deliveries['accepted']}/replay",
         *(to_tracker("ship24", stale["tracker_id"]), f"/ops/messages/{stale['message_id']}"),
         *(
             to_tracker("ship24", "tracker <b>/\u202e?#%"),
@@ -81,7 +80,7 @@ def pages(running: Service) -> list[str]:
 
 def a_reference(running: Service) -> str:
     """Return the user's reference of one of the parcels."""
-    return str(running.scalar("SELECT client_tracker_id FROM trackers WHERE client_tracker_id LIKE 'order-%' LIMIT 1"))
+    return str(running.value("trackers", "client_tracker_id", client_tracker_id=Like("order-%")))
 
 
 def layout_widths() -> list[int]:
@@ -478,7 +477,7 @@ def test_times_tell_the_local_time_when_pointed_at(running: Service, open_tab: O
 
 def test_hostile_content_is_text(running: Service, open_tab: OpenTab) -> None:
     tab = open_tab()
-    call = running.scalar("SELECT delivery_id FROM messages WHERE message_id LIKE 'message <b>%'")
+    call = running.value("messages", "delivery_id", message_id=Like("message <b>%"))
     for path in (*pages(running)[-3:], "/ops/quarantine", f"/ops/deliveries/{call}", "/ops/trackers", "/ops"):
         assert tab.open(path) == 200
         tab.page.evaluate(UNFOLD)

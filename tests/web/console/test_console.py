@@ -59,8 +59,8 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 def pages(running: Service) -> list[str]:
     """Return the address of one page of each kind."""
-    (event,) = running.rows("SELECT tracker_id, message_id FROM events WHERE source = 'ship24' LIMIT 1")
-    calls = [running.scalar(f"SELECT id FROM deliveries WHERE outcome = '{name}' LIMIT 1") for name in ("accepted", "refused")]
+    event = running.table("events", "tracker_id", "message_id", source="ship24")[0]
+    calls = [running.value("deliveries", "id", outcome=name) for name in ("accepted", "refused")]
     one = [to_tracker("ship24", event["tracker_id"]), f"/ops/messages/{event['message_id']}", WINDOW]
     return [*LISTS, *one, *(f"/ops/deliveries/{call}" for call in calls)]
 
@@ -179,7 +179,7 @@ def test_signing_in_and_out_is_on_record_with_the_tokens_name(running: Service, 
     assert (answer.status, answer.headers["location"]) == (303, "/ops/sign-in")
     assert SESSION not in anna.cookies
     assert audit(running, "console sign-out") == before + 1
-    (entry,) = running.rows("SELECT * FROM audit ORDER BY id DESC LIMIT 1")
+    entry = running.table("audit", order="id")[-1]
     assert (entry["actor"], entry["action"], entry["address"]) == ("anna", "console sign-out", "127.0.0.1")
     anna.cookies = kept
     assert anna.get("/ops").status == 303
@@ -488,7 +488,7 @@ def test_older_entries_follow_without_gaps_or_repeats(running: Service, anna: Co
         found = [part.removeprefix("/ops/deliveries/") for part in rows.split('"') if part.startswith("/ops/deliveries/")]
         seen += [part.partition("?")[0] for part in found]
         path = find_next(page)
-    assert seen == [row["id"] for row in running.rows("SELECT id FROM deliveries ORDER BY id DESC")]
+    assert seen == [row["id"] for row in running.table("deliveries", "id", order="id DESC")]
 
 
 def test_the_wheel_has_the_templates_and_the_files(tmp_path: Path) -> None:
@@ -510,7 +510,7 @@ def test_a_customer_is_found_by_a_part_of_the_code_or_by_name(anna: ConsoleClien
 
 
 def test_the_search_opens_the_only_hit_and_lists_several(anna: ConsoleClient, running: Service) -> None:
-    row = running.rows("SELECT source, tracker_id, tracking_number FROM trackers LIMIT 1")[0]
+    row = running.table("trackers")[0]
     source, tracker_id, number = (str(row[name]) for name in ("source", "tracker_id", "tracking_number"))
     for text in (number, number.lower(), f"  {number} "):
         opened = anna.get(f"/ops/search?{urlencode({'q': text})}")
@@ -550,7 +550,7 @@ def links_of(operator: ConsoleClient, path: str, pattern: str) -> list[str]:
 
 
 def test_a_list_says_how_many_items_it_has(anna: ConsoleClient, running: Service) -> None:
-    shiipp = running.scalar("SELECT count(*) FROM trackers WHERE source = 'shiipp'")
+    shiipp = running.count("trackers", source="shiipp")
     assert f"<p>{shiipp} in all</p>" in anna.get("/ops/trackers?source=shiipp&limit=2").body.decode()
 
 
@@ -560,7 +560,7 @@ def test_a_list_is_downloaded_as_csv_with_the_filters_of_its_page(anna: ConsoleC
     file = anna.get("/ops/trackers.csv?source=shiipp")
     assert file.headers["content-disposition"] == 'attachment; filename="trackers.csv"'
     assert file.body.startswith("\ufeffsource,".encode())
-    known = running.scalar("SELECT count(*) FROM trackers WHERE source = 'shiipp'")
+    known = running.count("trackers", source="shiipp")
     assert file.body.count(b"\r\nshiipp,") == known
     assert anna.get("/ops/trackers.csv?nothing=1").status == 422
     for path in LISTS:

@@ -13,7 +13,7 @@ from tests.harness.rows import table_rows
 from tests.harness.service import Service, serving, wait_until
 from tests.harness.ship24 import body, event, item
 from tests.harness.ship24_api import KEY, FakeShip24, fake_ship24
-from tests.harness.storage import change
+from tests.harness.storage import add_row, update_rows
 from tests.harness.tasks import Task
 from tests.harness.workbook import write_workbook
 
@@ -38,11 +38,8 @@ def running(tmp_path: Path, vendor: FakeShip24) -> Iterator[Service]:
         wait_until(lambda: table_rows(url, "service_spans"), "it notes that it runs")
         service.stop()
         at = to_micros(now())
-        change(
-            url,
-            f"INSERT INTO service_spans (id, began_at, seen_at) VALUES ('before', {at - 20 * HOUR}, {at - 8 * HOUR})",
-            f"UPDATE service_spans SET began_at = {at - HOUR} WHERE id <> 'before'",
-        )
+        update_rows(url, "service_spans", began_at=at - HOUR)
+        add_row(url, "service_spans", id="before", began_at=at - 20 * HOUR, seen_at=at - 8 * HOUR)
         service.restart()
         yield service
 

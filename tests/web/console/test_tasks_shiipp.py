@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.harness.console_client import OPS
+from tests.harness.rows import Not
 from tests.harness.service import Service, serving
-from tests.harness.storage import change
+from tests.harness.storage import Plus, update_rows
 from tests.harness.tasks import Task
 
 SHIIPP = "the-shiipp-token-of-these-tests"
@@ -34,7 +35,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
             send(service, "new-package", item)
         for status in ("shipped", "completed"):
             send(service, "manifest-status", {"manifest_number": f"MAN-{status}", "status": status, "packages": [f"{status}-1"]})
-        change(url, f"UPDATE trackers SET moved_at = moved_at - {8 * _DAY} WHERE tracker_id <> 'today-1'")
+        update_rows(url, "trackers", {"tracker_id": Not("today-1")}, moved_at=Plus(-8 * _DAY))
         yield service
 
 

@@ -15,7 +15,7 @@ from tests.harness.changes import SECRET, write_targets
 from tests.harness.console_client import OPS
 from tests.harness.endpoint import TAKE, answering, say
 from tests.harness.service import SHIP24, Reply, Service, serving, wait_until
-from tests.harness.storage import change
+from tests.harness.storage import Plus, update_rows
 from tests.harness.tasks import Task
 from tests.web.console.conftest import OpenTab
 
@@ -146,8 +146,8 @@ def test_ship24_rotated_its_secret(service: StartService, sqlite_url: str, open_
     task.see("Last used", within=task.row("spring"))
     statuses.append(own.post(ship24.single(), token=NEW).status)
     two_days = 2 * 86_400 * 1_000_000
-    change(sqlite_url, f"UPDATE token_uses SET last_used_at = last_used_at - {two_days} WHERE token = 'spring'")
-    change(sqlite_url, f"UPDATE known_tokens SET first_seen_at = first_seen_at - {two_days}")
+    update_rows(sqlite_url, "token_uses", {"token": "spring"}, last_used_at=Plus(-two_days))
+    update_rows(sqlite_url, "known_tokens", first_seen_at=Plus(-two_days))
     task.page.reload()
     task.see("Replaced by autumn: safe to remove", within=task.row("spring"))
     restart(own, f"autumn:{NEW}")
