@@ -56,7 +56,7 @@ class TargetWorker:
         self._name = target.subscription.target
         self._do = do
         self._circuit = Circuit(policy)
-        self._last_tried: tuple[str, str] | None = None
+        self._last_tried = ("", "")  # no tracker yet
         self._down_at = 0  # the last failure of the target, by the wall clock
         self._looked_at = 0
         self._under_way: set[asyncio.Task[None]] = set()

@@ -99,7 +99,7 @@ class Probe(NamedTuple):
     """
 
     newest: bool
-    avoid: tuple[str, str] | None
+    avoid: tuple[str, str]
 
 
 class Exchanged(NamedTuple):
@@ -192,7 +192,7 @@ class Outbox:
         made = {
             outcome[1:4]: DeliveredRow(target, *outcome[1:4], acknowledgement.change_id, now, *acknowledgement[1:])
             for outcome in outcomes
-            if outcome.error is None and (acknowledgement := outcome.acknowledgement) is not None
+            if (acknowledgement := outcome.acknowledgement) is not None
         }
         self._add_delivered.execute(connection, [made[key] for key in sorted(made)])
 
@@ -216,7 +216,7 @@ class Outbox:
         rows = table_of(DispatchTable)
         columns = (rows.c.source, rows.c.tracker_id, rows.c.move, first_move(rows).label("first"))
         waiting = select(*columns).where(rows.c.target == target, *are_wanted(suspects=suspects))
-        if probe is not None and probe.avoid is not None:
+        if probe is not None:
             source, tracker_id = probe.avoid
             waiting = waiting.where(or_(rows.c.source != source, rows.c.tracker_id != tracker_id))
         waiting = waiting.order_by(rows.c.due_at.desc() if probe is not None and probe.newest else rows.c.due_at)

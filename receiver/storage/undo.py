@@ -85,9 +85,8 @@ class ForceUndo:
 
     def _read_versions(self, connection: Connection, messages: Sequence[MessageRow]) -> _Versions:
         rows = list(_read_events(connection, messages))
-        ahead = [row for row in rows if self._is_ahead(row, row.received_at)]
         nameless = {(row.source, row.message_id) for row in messages if is_nameless(row)}
-        again, copies = _read_arrivals(connection, ahead), _read_copies(connection, nameless)
+        again, copies = _read_arrivals(connection, rows), _read_copies(connection, nameless)
         versions = _Versions([], [])
         for row in rows:
             later = [again.get((row.source, row.stands_by or "")), copies.get((row.source, row.message_id))]
@@ -140,11 +139,11 @@ def _read_superseded(connection: Connection, trackers: Iterable[TrackerKey]) -> 
         yield from (EventRow(*row) for row in connection.execute(select(SUPERSEDED).where(is_one_of(columns, some))))
 
 
-def _read_arrivals(connection: Connection, ahead: Sequence[EventRow]) -> _Arrivals:
+def _read_arrivals(connection: Connection, events: Sequence[EventRow]) -> _Arrivals:
     """Return when the latest message with each of these contents arrived, where it is another message."""
     messages, found = table_of(MessageTable), dict[tuple[str, str], int]()
     columns = (messages.c.source, messages.c.message_id)
-    for some in chunks(sorted({(row.source, row.stands_by) for row in ahead if row.stands_by is not None}), _KEYS):
+    for some in chunks(sorted({(row.source, row.stands_by) for row in events if row.stands_by is not None}), _KEYS):
         rows = connection.execute(select(*columns, messages.c.received_at).where(is_one_of(columns, some)))
         found |= {(row.source, row.message_id): row.received_at for row in rows}
     return found

@@ -66,7 +66,7 @@ class Desk:
     async def _do(self, command: WriterCommand[R]) -> R:
         return self._executor.do(command)
 
-    def bring_in(self, source: str, kind: str | None, body: bytes, **more: Any) -> Imported:
+    def bring_in(self, source: str, kind: str | None, body: bytes | None, **more: Any) -> Imported:
         def make_entry(now: datetime, action: str, subject: str, detail: str | None) -> AuditRow:
             return AuditRow(new_id(now), to_micros(now), "anna", "192.0.2.1", action, subject, detail)
 
@@ -111,7 +111,7 @@ def test_a_dry_run_foretells_what_an_import_does_and_a_second_import_does_nothin
     for file in files:
         with suppress(UnexpectedShape):  # such as a body of the API for polling
             desk.bring_in(*kind_of(file), file.read_bytes(), dry_run=True)
-    assert contents(desk.url) == before
+    assert (contents(desk.url), desk.noted) == (before, [])
     for file in files:
         bring_in = partial(desk.bring_in, *kind_of(file), file.read_bytes(), sent_at=to_micros(datetime(2026, 1, 5, tzinfo=UTC)))
         try:
@@ -152,14 +152,19 @@ def test_an_import_is_on_record_with_its_operator_and_changes_what_a_webhook_wou
         (b'{"trackings": ["\xff"]}', InvalidJson),
         (b"[" * 100_000, InvalidJson),
         (b"[]", UnexpectedShape),
-        (b'{"trackings": [' + b" " * LIMIT + b"]}", BodyTooLarge),
+        (b'{"trackings": []}'.ljust(LIMIT + 1), BodyTooLarge),
+        (None, BodyTooLarge),
     ],
 )
-def test_a_body_that_cannot_be_read_leaves_nothing(desk: Desk, body: bytes, error: type[ReceiverError]) -> None:
+def test_a_body_that_cannot_be_read_leaves_nothing(desk: Desk, body: bytes | None, error: type[ReceiverError]) -> None:
     before = contents(desk.url)
     with pytest.raises(error):
         desk.bring_in("ship24", None, body)
     assert contents(desk.url) == before
+
+
+def test_a_body_as_large_as_the_limit_is_brought_in(desk: Desk) -> None:
+    assert desk.bring_in("ship24", None, ship24.single("m1").ljust(LIMIT)).counts["applied"] == 1
 
 
 @each_row("source, kind", [("ship24", "new-package"), ("shiipp", None), ("shiipp", "customers"), ("dhl", None)])
@@ -169,9 +174,12 @@ def test_the_kind_must_be_one_of_the_source(desk: Desk, source: str, kind: str |
 
 
 def test_a_body_was_not_sent_in_the_future(desk: Desk) -> None:
-    soon = to_micros(clock.now() + timedelta(hours=1))
+    soon, later = (to_micros(clock.now() + timedelta(seconds=seconds)) for seconds in (50, 3600))
     with pytest.raises(UnexpectedShape, match="future"):
-        desk.bring_in("ship24", None, ship24.single("m1"), sent_at=soon)
+        desk.bring_in("ship24", None, ship24.single("m1"), sent_at=later)
+    assert desk.bring_in("ship24", None, ship24.single("m1"), sent_at=soon).counts["applied"] == 1, "clocks differ"
+    ((received_at, sent_at),) = desk.table("deliveries", "received_at", "sent_at")
+    assert sent_at == received_at
 
 
 def manifest(number: str, status: str, **more: str) -> bytes:

@@ -133,7 +133,7 @@ def test_a_trackers_changes_come_one_after_the_other_and_trackers_side_by_side(t
         relay = Relay(store)
         first = relay.claim()
         assert sorted((c.change.tracker_id, c.change.sequence) for c in first) == [("a", 1), ("b", 1)]
-        assert relay.claim() == []
+        assert relay.exchange() == Exchanged([], NOW_MICROS + LEASE), "blocked ones wait"
         assert relay.settle(done(first[0])) == 1
         (second,) = relay.claim()
         assert (second.change.tracker_id, second.change.sequence) == (first[0].change.tracker_id, 2)
@@ -195,6 +195,14 @@ def test_what_is_delivered_stays_on_record_and_what_is_delivered_again_replaces_
         relay.settle(done(first)._replace(acknowledgement=Acknowledgement(first.change.id, 3, 204)), now=NOW_MICROS + 9)
         (record,) = table_rows(tables, "delivered_changes")
         assert (record["attempts"], record["status"], record["delivered_at"]) == (3, 204, NOW_MICROS + 9)
+
+
+def test_senders_that_name_their_trackers_alike_have_records_of_their_own(tables: str) -> None:
+    delivered = [Outcome("m", source, "t", 1, acknowledgement=Acknowledgement(source, 1)) for source in ("ship24", "shiipp")]
+    with opened(tables) as store:
+        assert Relay(store).settle(*delivered, delivered[0]) == 0, "their claims are not ours"
+    records = table_rows(tables, "delivered_changes", order="source")
+    assert [(record["source"], record["change_id"]) for record in records] == [("shiipp", "shiipp"), ("ship24", "ship24")]
 
 
 def test_what_comes_next_is_what_could_be_claimed_then(tables: str) -> None:

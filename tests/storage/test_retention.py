@@ -266,7 +266,8 @@ def test_rejected_deliveries_are_deleted_whole_and_accepted_ones_stay(shop: Shop
 
 
 def test_dead_changes_go_by_when_they_died(shop: Shop) -> None:
-    shop.bury(MIN_SIZE * 2)
+    for place in range(MIN_SIZE * 2):
+        shop.bury(1, died_at=THEN - place)
     shop.bury(3, died_at=LATER)
     assert shop.prune({"dead_changes": LATER}, size=MIN_SIZE)["dead_changes"].rows == MIN_SIZE * 2
     assert shop.count("dead_changes") == 3

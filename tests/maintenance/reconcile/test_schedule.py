@@ -2,9 +2,10 @@
 
 import asyncio
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
@@ -22,9 +23,11 @@ from receiver.storage.queries.reconciliation import count_found
 from receiver.storage.queries.silent_trackers import list_silent
 from receiver.storage.transactions import Transactions
 from receiver.writer.executor import CommandExecutor, WriterCommand
+from tests.harness.command import run_command
 from tests.harness.rows import table_rows
+from tests.harness.service import environment, wait_until
 from tests.harness.ship24 import Item, body, event, item
-from tests.harness.ship24_api import KEY, FakeShip24, fake_ship24, say
+from tests.harness.ship24_api import KEY, FakeShip24, fake_ship24, say, say_text
 from tests.harness.storage import make_tables, update_rows
 from tests.harness.store import opened
 
@@ -42,6 +45,13 @@ def vendor() -> Iterator[FakeShip24]:
 
 def step(url: str, vendor: FakeShip24) -> float:
     """Take a step of the schedule, as `run` does; return the seconds until the next one."""
+    with scheduled(url, vendor, lambda _seconds: None) as schedule:
+        return asyncio.run(schedule.look_up_next())
+
+
+@contextmanager
+def scheduled(url: str, vendor: FakeShip24, wait: Wait | None, **seconds: float) -> Iterator[ReconcileSchedule]:
+    """Give a schedule. Its client of the API waits with `wait`; None: until the schedule stops."""
     with closing(Database(url)) as database:
         database.take()
         with closing(Transactions(database)) as transactions:
@@ -51,12 +61,11 @@ def step(url: str, vendor: FakeShip24) -> float:
             async def do(command: WriterCommand[R]) -> R:
                 return executor.do(command)
 
-            def make_api(_wait: Wait) -> Ship24Api:
-                return Ship24Api(vendor.url, Secret("api key", KEY), lambda _seconds: None)
+            def make_api(wait_for_stop: Wait) -> Ship24Api:
+                return Ship24Api(vendor.url, Secret("api key", KEY), wait or wait_for_stop)
 
             deliveries = DeliveryImport(do, SOURCES, LIMIT)
-            schedule = ReconcileSchedule(24, make_api, do, _read, database, deliveries)
-            return asyncio.run(schedule.look_up_next())
+            yield ReconcileSchedule(24, make_api, do, _read, database, deliveries, **seconds)
 
 
 async def _read(query: Any, *arguments: Any) -> Any:
@@ -128,3 +137,32 @@ def test_what_the_vendor_no_longer_tracks_or_knows_is_not_asked_for_again(url: s
         assert list_silent(database, to_micros(now()) + 99 * HOUR, 10) == []
         update_rows(url, "trackers", moved_at=to_micros(now()) + HOUR)  # it moves after all
         assert list_silent(database, to_micros(now()) + 99 * HOUR, 10) == ["gone"]
+
+
+def test_an_erased_tracker_is_not_asked_for(url: str, vendor: FakeShip24, tmp_path: Path) -> None:
+    tracker = vendor.add("person")
+    first, _lost = (tracker.send(message) for message in travel("person"))
+    arrive(url, first, silent_hours=99)
+    done = run_command("forget", "--tracker", "person", "--yes", cwd=tmp_path, env=environment(url))
+    assert done.returncode == 0, done.stderr
+    step(url, vendor)
+    assert [row["is_tracked"] for row in table_rows(url, "lookups", "is_tracked")] == [0], "it is never looked up again"
+    assert (vendor.calls, [row["event_id"] for row in table_rows(url, "events", "event_id")]) == ([], ["person-event-1"])
+
+
+def test_a_service_looks_up_one_after_the_other_and_its_end_ends_a_wait_for_the_vendor(url: str, vendor: FakeShip24) -> None:
+    for name in ("a", "b"):
+        arrive(url, vendor.add(name).send(travel(name, 1)[0]), silent_hours=99)
+    arrive(url, vendor.add("slow").send(travel("slow", 1)[0]), silent_hours=30)
+    vendor.odd.append(("/slow/results", say_text(429, "Too many requests", **{"Retry-After": "3600"})))
+
+    async def work(schedule: ReconcileSchedule) -> None:
+        running = asyncio.create_task(schedule.run())
+        await asyncio.to_thread(wait_until, lambda: len(looked_up(vendor)) == 3, "all are looked up")
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+
+    with scheduled(url, vendor, None, pause_seconds=0, first_seconds=0) as schedule:
+        asyncio.run(work(schedule))  # at its end it joins its threads: a wait that goes on would take an hour
+    assert sorted(looked_up(vendor)) == ["a", "b", "slow"]

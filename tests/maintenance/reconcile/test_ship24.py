@@ -273,6 +273,17 @@ def test_a_broken_tracker_holds_up_no_other(url: str, vendor: FakeShip24) -> Non
     assert (report["failed"]["examples"], report["complete"]) == (["b"], 2)
 
 
+def test_five_broken_trackers_in_a_row_stop_the_run_and_more_apart_do_not(url: str, vendor: FakeShip24) -> None:
+    names = [f"t{number}" for number in range(10)]
+    deliver(url, *(vendor.add(name).send(travel(name, 1)[0]) for name in names))
+    broken = say(200, {"data": None})
+    vendor.odd += [(f"/{name}/results", broken) for name in names if name != "t4"]
+    stopped = run(url, vendor, "--all", code=1)
+    assert (numbers(stopped, "failed", "complete"), stopped["finished"]) == ([8, 1], False)
+    report = run(url, vendor, "--all", code=1)
+    assert (numbers(report, "failed", "complete"), report["finished"]) == ([8, 2], True), "the last one is asked for again"
+
+
 def test_what_is_limited_or_broken_for_a_moment_is_asked_again(url: str, vendor: FakeShip24) -> None:
     deliver(url, vendor.add("one").send(travel("one", 1)[0]))
     vendor.odd += [

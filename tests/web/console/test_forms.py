@@ -1,7 +1,16 @@
 """Forms of the console: a redirect after each change, results for the same session only, forms after the end of a session."""
 
+import asyncio
+from datetime import UTC, datetime
+from functools import partial
 from urllib.parse import quote
 
+import pytest
+from starlette.requests import Request
+
+from receiver.clock import to_micros
+from receiver.errors import UnexpectedShape
+from receiver.web.console.forms import read_file, read_form, read_time
 from tests.conftest import StartService
 from tests.harness import ship24
 from tests.harness.console_client import OPS, SESSION, ConsoleClient, find_form_token
@@ -9,7 +18,58 @@ from tests.harness.service import Service
 from tests.harness.table import each_row
 
 WINDOW = "/ops/settings/setup-window/ship24"
+NOON = datetime(2026, 11, 27, 12, tzinfo=UTC)
+AT = to_micros(NOON)
 NOTHING_CHANGED = b"so your form changed nothing"
+
+
+def read(content_type: str, body: bytes) -> dict[str, str]:
+    """Return the fields of a form."""
+
+    async def receive() -> dict[str, object]:
+        return {"type": "http.request", "body": body}
+
+    scope = {"type": "http", "method": "POST", "path": "/", "headers": [(b"content-type", content_type.encode())]}
+    return asyncio.run(read_form(Request(scope, receive)))
+
+
+@each_row(
+    ("body", "form"),
+    [
+        (b"", {}),
+        (b"a=1&b=&a=2", {"a": "2", "b": ""}),
+        (b"a=%C5%81+x", {"a": "\u0141 x"}),
+        (b"a=\xff", {}),
+        (b"&".join(b"%d=x" % number for number in range(50)), {str(number): "x" for number in range(50)}),
+        (b"&".join(b"%d=x" % number for number in range(51)), {}),
+    ],
+    ids=["empty", "the last one counts", "text", "not ASCII", "many fields", "too many fields"],
+)
+def test_the_fields_of_a_form_are_read_or_none(body: bytes, form: dict[str, str]) -> None:
+    assert read("application/x-www-form-urlencoded", body) == form
+
+
+def part(disposition: str, content: bytes, *more: str) -> bytes:
+    head = "".join(f"{line}\r\n" for line in (f"Content-Disposition: form-data{disposition}", *more))
+    return b"--b\r\n" + head.encode() + b"\r\n" + content + b"\r\n"
+
+
+def test_a_form_with_a_file_has_its_fields_as_text_and_the_file_as_bytes() -> None:
+    inner = part("", b"x").replace(b"--b", b"--c") + b"--c--"
+    nested = part('; name="nested"', inner, "Content-Type: multipart/mixed; boundary=c")
+    file = part('; name="file"; filename="a.csv"', b"\xff\x00")
+    parts = [part('; name="rows"', "\u0141".encode()), file, part("", b"nameless")]
+    form = read("Multipart/Form-Data; boundary=b", b"".join([*parts, nested, b"--b--\r\n"]))
+    assert form == {"rows": "\u0141", "file": "\xff\x00", "file.name": "a.csv"}
+    assert (read_file(form), read_file({}), read_file({"file": "\u0141"})) == (b"\xff\x00", b"", b"?")
+    assert read("multipart/form-data", part('; name="rows"', b"without a boundary")) == {}
+
+
+def test_a_time_of_a_form_may_be_empty_and_an_error_names_its_field() -> None:
+    read_since = partial(read_time, name="since", label="From", now=NOON, zone=UTC)
+    assert [read_since(form) for form in ({}, {"since": " "}, {"since": " 2026-11-27 11:59 "})] == [None, None, AT - 60_000_000]
+    with pytest.raises(UnexpectedShape, match=r"^From: "):
+        read_since({"since": "soon"})
 
 
 @each_row(
