@@ -4,12 +4,14 @@ A *room* is a package or a module directly under `receiver/`. Each may import wh
 """
 
 import ast
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1] / "receiver"
+TESTS = Path(__file__).parent
+ROOT = TESTS.parent / "receiver"
 
 MAY_IMPORT = {
     "errors": "",
@@ -189,6 +191,22 @@ def test_no_class_name_is_used_twice() -> None:
             if isinstance(node, ast.ClassDef):
                 places[node.name].append(f"{path}:{node.lineno}")
     assert {name: found for name, found in places.items() if len(found) > 1} == {}
+
+
+def test_a_class_of_the_tests_is_named_like_none_that_it_could_be_taken_for() -> None:
+    """Not like one of the package or of the harness. The programs `bench` and `faults` stand by themselves."""
+    importable = {node.name for tree in TREES.values() for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
+    places: defaultdict[str, list[str]] = defaultdict(list)
+    for path in sorted(TESTS.rglob("*.py"), key=lambda path: (path.parent.name != "harness", path)):
+        if path.relative_to(TESTS).parts[0] in {"bench", "faults"}:
+            continue
+        names = re.findall(r"^class (\w+)", path.read_text(encoding="utf-8"), re.MULTILINE)
+        for name in names:
+            if name in importable:
+                places[name].append(str(path.relative_to(TESTS)))
+        if path.parent.name == "harness":
+            importable.update(names)
+    assert places == {}
 
 
 def test_rows_of_several_columns_are_looked_up_by_a_query_and_not_by_a_list() -> None:

@@ -28,7 +28,7 @@ _VARYING = re.compile(
 _ASSIGNED = re.compile(r"(?:[A-Z_]+=\S+ )*")
 
 
-class Block(NamedTuple):
+class PageBlock(NamedTuple):
     """A fenced block of a page."""
 
     page: str
@@ -36,11 +36,12 @@ class Block(NamedTuple):
     text: str
 
 
-def read_blocks(path: Path) -> list[Block]:
+def read_blocks(path: Path) -> list[PageBlock]:
     """Return the fenced blocks of a page, in their order. Those inside lists are indented."""
     found = re.findall(r"^( *)```(\w*)\n(.*?)^\1```$", path.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
     return [
-        Block(str(path.relative_to(ROOT)), language, re.sub(f"^{dent}", "", text, flags=re.M)) for dent, language, text in found
+        PageBlock(str(path.relative_to(ROOT)), language, re.sub(f"^{dent}", "", text, flags=re.M))
+        for dent, language, text in found
     ]
 
 

@@ -33,7 +33,7 @@ def fill(url: str, bodies: int = 30) -> list[bytes]:
     return kept
 
 
-class Operator:
+class PruningOperator:
     """Somebody with the settings of the service, in its folder."""
 
     def __init__(self, cwd: Path, env: dict[str, str]) -> None:
@@ -54,14 +54,14 @@ class Operator:
 
 
 @pytest.fixture
-def alone(tmp_path: Path, sqlite_url: str) -> Operator:
+def alone(tmp_path: Path, sqlite_url: str) -> PruningOperator:
     """An operator with a filled database and no service."""
     fill(sqlite_url)
-    return Operator(tmp_path, environment(sqlite_url))
+    return PruningOperator(tmp_path, environment(sqlite_url))
 
 
-def beside(running: Service) -> Operator:
-    return Operator(running.directory, running.env)
+def beside(running: Service) -> PruningOperator:
+    return PruningOperator(running.directory, running.env)
 
 
 def serve(service: StartService, url: str) -> Service:
@@ -78,7 +78,7 @@ def order(running: Service, **wanted: object) -> Reply:
     return post() if "run" in wanted else until_taken(post, refused=409)
 
 
-def test_a_dry_run_counts_and_removes_nothing(alone: Operator, sqlite_url: str) -> None:
+def test_a_dry_run_counts_and_removes_nothing(alone: PruningOperator, sqlite_url: str) -> None:
     told = alone.ask("prune", "--dry-run")
     assert {kind: gone["rows"] for kind, gone in told["removed"].items()} == {
         "bodies": 31,
@@ -96,7 +96,7 @@ def test_a_dry_run_counts_and_removes_nothing(alone: Operator, sqlite_url: str) 
     assert alone.ask("audit", "list")["items"] == []
 
 
-def test_pruning_by_hand_tells_before_and_after_and_is_on_record(alone: Operator, sqlite_url: str) -> None:
+def test_pruning_by_hand_tells_before_and_after_and_is_on_record(alone: PruningOperator, sqlite_url: str) -> None:
     told = alone.ask("prune")
     assert told["removed"]["bodies"]["rows"] == 31
     assert (told["before"]["rows"]["bodies"], told["after"]["rows"]["bodies"]) == (31, 0)
@@ -108,7 +108,7 @@ def test_pruning_by_hand_tells_before_and_after_and_is_on_record(alone: Operator
     assert (count_rows(sqlite_url, "bodies"), count_rows(sqlite_url, "deliveries")) == (0, 31)
 
 
-def test_the_days_can_be_given(alone: Operator) -> None:
+def test_the_days_can_be_given(alone: PruningOperator) -> None:
     assert alone.ask("prune", "--bodies-days", "36500")["removed"]["bodies"]["rows"] == 0
     assert "bodies 36500 days" in alone.ask("audit", "list")["items"][0]["detail"]
     assert "--bodies-days" in alone.run("prune", "--bodies-days", "0", code=2)
@@ -117,7 +117,7 @@ def test_the_days_can_be_given(alone: Operator) -> None:
 
 def test_prune_names_what_is_kept_forever(tmp_path: Path, sqlite_url: str) -> None:
     fill(sqlite_url)
-    keeping = Operator(tmp_path, environment(sqlite_url, body_retention_days="0"))
+    keeping = PruningOperator(tmp_path, environment(sqlite_url, body_retention_days="0"))
     assert "kept forever" in keeping.run("prune", "--dry-run")
     assert set(keeping.ask("prune")["removed"]) == {"refused", "dead_changes", "delivered_changes"}
     assert count_rows(sqlite_url, "bodies") == 31
@@ -190,7 +190,7 @@ def test_other_days_for_a_run_under_way_are_audited(service: StartService, sqlit
     assert details() == ["bodies 36500 days", "bodies 1 days"]
 
 
-def test_two_prunes_do_not_run_at_the_same_time(alone: Operator, sqlite_url: str) -> None:
+def test_two_prunes_do_not_run_at_the_same_time(alone: PruningOperator, sqlite_url: str) -> None:
     alone.run("prune")
     update_rows(sqlite_url, "prunings", claim="somebody", leased_until=9_000_000_000_000_000)
     assert "already under way" in alone.run("prune", code=1)
@@ -203,7 +203,7 @@ def test_a_service_without_an_ops_token_says_what_is_missing(service: StartServi
 
 def test_a_file_becomes_smaller_by_vacuum(tmp_path: Path, sqlite_url: str) -> None:
     fill(sqlite_url, 300)
-    operator = Operator(tmp_path, environment(sqlite_url))
+    operator = PruningOperator(tmp_path, environment(sqlite_url))
     told = operator.ask("prune")
     assert told["after"]["free_bytes"] > 100_000
     assert told["after"]["database_bytes"] >= told["before"]["database_bytes"]
@@ -222,7 +222,7 @@ def test_there_is_no_vacuum_beside_a_service_or_on_a_server(
     running = serve(service, sqlite_url)
     assert "stop that one" in beside(running).run("prune", "--vacuum", "--bodies-days", "90", code=2)
     make_tables(postgresql_url)
-    assert "SQLite" in Operator(tmp_path, environment(postgresql_url)).run("prune", "--vacuum", code=2)
+    assert "SQLite" in PruningOperator(tmp_path, environment(postgresql_url)).run("prune", "--vacuum", code=2)
     assert count_rows(sqlite_url, "bodies") == 31
 
 

@@ -18,7 +18,7 @@ from tests.harness import ship24
 from tests.harness.load import together
 from tests.harness.mutated_bodies import mutate
 from tests.harness.service import SHIP24, TOKEN, Reply, Service, serving, wait_until
-from tests.harness.traffic import Traffic
+from tests.harness.traffic import Senders
 
 _PAYLOADS = Path(__file__).parents[1] / "payloads"
 _SHIIPP = ("/webhooks/shiipp/new-package", "/webhooks/shiipp/manifest-status")
@@ -43,7 +43,7 @@ def idle(directory: Path, size: Size) -> Result:
         kept = [stack.enter_context(_connect_and_call(service)) for _ in range(size.connections * 3 // 4)]
         silent = [stack.enter_context(service.socket()) for _ in range(size.connections // 8)]
         slow = [stack.enter_context(service.socket()) for _ in range(size.connections // 8)]
-        with _dripping(slow), Traffic(service, senders=size.senders) as traffic:
+        with _dripping(slow), Senders(service, senders=size.senders) as traffic:
             traffic.wait_for_answers(int(size.seconds * 300))
             wait_until(lambda: all(map(_is_closed, silent + slow)), "an unfinished request is closed", 60)
             traffic.wait_for_answers(int(size.seconds * 300))
@@ -112,7 +112,7 @@ def _allow_files(number: int) -> None:
 def flood(directory: Path, size: Size) -> Result:
     """Calls without a token come as fast as they can; those with one are answered, and the disk does not fill."""
     url = f"sqlite:///{directory}/receiver.db"
-    with serving(directory, url) as service, Traffic(service, senders=size.senders) as traffic:
+    with serving(directory, url) as service, Senders(service, senders=size.senders) as traffic:
         began = monotonic()
         with _flooding(service) as heard:
             traffic.wait_for_answers(int(size.seconds * 300), seconds=60 + 3 * size.seconds)
@@ -156,7 +156,7 @@ def mutated(directory: Path, size: Size) -> Result:
     """Malformed bodies beside good ones: each gets an error and is on record, byte for byte."""
     url = f"sqlite:///{directory}/receiver.db"
     bodies = _make_bodies(size.bodies)
-    with serving(directory, url, shiipp_tokens=TOKEN) as service, Traffic(service, senders=2) as traffic:
+    with serving(directory, url, shiipp_tokens=TOKEN) as service, Senders(service, senders=2) as traffic:
         parts = [bodies[place :: size.senders] for place in range(size.senders)]
         answers = together([lambda part=part: _post_all(service, part) for part in parts])  # type: ignore[misc]
         told = [pair for part in answers for pair in part]

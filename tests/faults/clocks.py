@@ -9,7 +9,7 @@ from tests.faults.verification import judge
 from tests.harness.changes import SECRET, write_targets
 from tests.harness.endpoint import Endpoint, answering
 from tests.harness.service import Service, serving, wait_until
-from tests.harness.traffic import Parcels, Traffic
+from tests.harness.traffic import NewBodies, Senders
 from tests.harness.wall_clock import NoClock, WallClock
 
 _HOUR = 3600
@@ -26,12 +26,12 @@ def jump(directory: Path, size: Size) -> Result:
     except NoClock as reason:
         raise Lacking(str(reason)) from None
     url = f"sqlite:///{directory}/receiver.db"
-    parcels = Parcels(datetime.now(UTC) - timedelta(days=1))  # around the present: an hour is more than what lies between them
+    parcels = NewBodies(datetime.now(UTC) - timedelta(days=1))  # around the present: an hour is more than what lies between them
     with answering() as endpoint:
         write_targets(directory, shop=endpoint.url)
         with (
             serving(directory, url, clock.prefix, target_secrets=f"shop:{SECRET}") as service,
-            Traffic(service, senders=_SENDERS, parcels=parcels) as traffic,
+            Senders(service, senders=_SENDERS, parcels=parcels) as traffic,
         ):
             for seconds in _TURNS:
                 clock.turn(seconds)

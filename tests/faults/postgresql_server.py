@@ -14,7 +14,7 @@ from tests.harness import ship24
 from tests.harness.disk import NoDisk, fill, small_disk
 from tests.harness.postgresql import Cluster, folder_for_servers, running_cluster
 from tests.harness.service import Service, serving, wait_until
-from tests.harness.traffic import Traffic
+from tests.harness.traffic import Senders
 
 
 class Scene(NamedTuple):
@@ -22,7 +22,7 @@ class Scene(NamedTuple):
 
     cluster: Cluster
     service: Service
-    traffic: Traffic
+    traffic: Senders
 
 
 @contextmanager
@@ -32,7 +32,7 @@ def scene(directory: Path, size: Size, **settings: str) -> Iterator[Scene]:
         folder_for_servers() as place,
         running_cluster(place / "cluster") as cluster,
         serving(directory, cluster.create_database("faulty"), **settings) as service,
-        Traffic(service, senders=size.senders) as traffic,
+        Senders(service, senders=size.senders) as traffic,
     ):
         yield Scene(cluster, service, traffic)
 
@@ -120,7 +120,7 @@ def _fill(disk: Path, directory: Path, size: Size) -> Result:
     with (
         running_cluster(disk / "cluster", "--wal-segsize=1") as cluster,
         serving(directory, cluster.create_database("faulty")) as service,
-        Traffic(service, senders=size.senders) as traffic,
+        Senders(service, senders=size.senders) as traffic,
     ):
         cluster.configure("max_wal_size", "16MB")
         traffic.wait_for_answers(200)

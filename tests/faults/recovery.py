@@ -18,7 +18,7 @@ from tests.harness.ship24 import Item, body, event, item
 from tests.harness.ship24_api import KEY, FakeShip24, fake_ship24
 from tests.harness.storage import make_tables
 from tests.harness.store import opened
-from tests.harness.traffic import Parcels, Traffic
+from tests.harness.traffic import NewBodies, Senders
 
 _OPS = "the-ops-token-of-the-faults"
 _PAUSE_SECONDS = 0.05  # of each sender: everything that is lost has to be brought in again
@@ -71,9 +71,9 @@ def _serving(directory: Path, url: str, vendor: FakeShip24) -> Any:
 
 def _recover(fault: str, copying: Copying, service: Service, vendor: FakeShip24, size: Size) -> Result:
     """Copy under load, go on, lose the database, restore it and ask the vendor, while the senders go on."""
-    parcels = Parcels(trackers=12 if size.is_long else 2)
+    parcels = NewBodies(trackers=12 if size.is_long else 2)
     messages = int(size.seconds * 100)
-    with Traffic(service, senders=size.senders, parcels=parcels, pause_seconds=_PAUSE_SECONDS) as traffic:
+    with Senders(service, senders=size.senders, parcels=parcels, pause_seconds=_PAUSE_SECONDS) as traffic:
         traffic.wait_for_answers(messages)
         copying.copy()
         others = _begin_others(service)
@@ -140,7 +140,7 @@ def _check_complete(report: Mapping[str, Any], trackers: int) -> None:
     assert found == (trackers, trackers, 0), report
 
 
-def _compare_with_undisturbed(service: Service, others: list[Item], parcels: Parcels) -> None:
+def _compare_with_undisturbed(service: Service, others: list[Item], parcels: NewBodies) -> None:
     """Compare states and timelines with those of a database that was never lost."""
     undisturbed = f"sqlite:///{service.directory}/undisturbed/receiver.db"
     make_tables(undisturbed)

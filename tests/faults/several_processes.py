@@ -12,7 +12,7 @@ from tests.faults.target import ChangeTarget, change_target
 from tests.faults.verification import judge
 from tests.harness.postgresql import folder_for_servers, running_cluster
 from tests.harness.service import Process, Service, serving
-from tests.harness.traffic import Parcels, Traffic
+from tests.harness.traffic import NewBodies, Senders
 
 _TRACKERS = 100  # so that two relays have something to do: each tracker's changes go one after the other
 
@@ -25,7 +25,7 @@ def kill_receiver(directory: Path, size: Size) -> Result:
         running_cluster(place / "cluster") as cluster,
         serving(directory / "one", url := cluster.create_database("faulty")) as one,
         beside(one, directory / "two") as two,
-        Traffic(one, two, senders=size.senders) as traffic,
+        Senders(one, two, senders=size.senders) as traffic,
     ):
         for number in range(rounds):
             traffic.wait_for_answers(chance.randint(50, 1500 if size.is_long else 300))
@@ -65,7 +65,7 @@ def kill_relay(directory: Path, size: Size) -> Result:
 
 
 @contextmanager
-def _two_relays(directory: Path, size: Size) -> Iterator[tuple[Service, ChangeTarget, Process, Traffic]]:
+def _two_relays(directory: Path, size: Size) -> Iterator[tuple[Service, ChangeTarget, Process, Senders]]:
     """Give a service, whose own relay is one of the two, and the other one."""
     with ExitStack() as stack:
         place = stack.enter_context(folder_for_servers())
@@ -73,7 +73,7 @@ def _two_relays(directory: Path, size: Size) -> Iterator[tuple[Service, ChangeTa
         target = stack.enter_context(change_target(directory))
         service = stack.enter_context(serving(directory, cluster.create_database("faulty"), **target.settings))
         relay = stack.enter_context(target.relaying(service))
-        traffic = stack.enter_context(Traffic(service, senders=size.senders, parcels=Parcels(trackers=_TRACKERS)))
+        traffic = stack.enter_context(Senders(service, senders=size.senders, parcels=NewBodies(trackers=_TRACKERS)))
         target.wait_for_changes(50)
         cluster.execute("ANALYZE", "faulty")  # as the server does by itself, within a minute
         yield service, target, relay, traffic

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator
 from tests.faults.scenario import Result
 from tests.harness.database_contents import check_whole
 from tests.harness.rows import read_rows, table_rows
-from tests.harness.traffic import Traffic
+from tests.harness.traffic import Senders
 
 _SENSIBLE = {0, 200, 503}
 """A delivery is stored, refused for now, or not answered because a process died."""
@@ -15,7 +15,7 @@ EVENTS = ("message without its event", "tracker without its latest event")
 
 
 def judge(
-    fault: str, traffic: Traffic, url: str, recovery_seconds: float | None, note: str = "", *, without: Collection[str] = ()
+    fault: str, traffic: Senders, url: str, recovery_seconds: float | None, note: str = "", *, without: Collection[str] = ()
 ) -> Result:
     """Let the senders repeat and ask again, and return the row of the table.
 
@@ -34,7 +34,7 @@ def judge(
     return Result(fault, database, traffic.sent, traffic.answered, len(lost), len(doubled), recovery_seconds, note)
 
 
-def check_states(traffic: Traffic, url: str) -> None:
+def check_states(traffic: Senders, url: str) -> None:
     """Check that every tracker has its newest event."""
     rows = table_rows(url, "trackers", "tracker_id", "latest_occurrence", "latest_event_id")
     states = {row["tracker_id"]: (row["latest_occurrence"], row["latest_event_id"]) for row in rows}
@@ -42,7 +42,7 @@ def check_states(traffic: Traffic, url: str) -> None:
     assert wrong == {}
 
 
-def find_lost_messages(traffic: Traffic, url: str) -> Iterator[str]:
+def find_lost_messages(traffic: Senders, url: str) -> Iterator[str]:
     """Give the messages that were answered 2xx and are not stored."""
     held = read_rows(
         url,
@@ -51,7 +51,7 @@ def find_lost_messages(traffic: Traffic, url: str) -> Iterator[str]:
     yield from {name for call in traffic.kept.values() for name in call.names} - {row["message_id"] for row in held}
 
 
-def _find_lost(traffic: Traffic, url: str, *, with_bytes: bool) -> Iterator[str]:
+def _find_lost(traffic: Senders, url: str, *, with_bytes: bool) -> Iterator[str]:
     """Give the messages that were answered 2xx and are not stored, or whose delivery is not stored byte for byte."""
     yield from find_lost_messages(traffic, url)
     query = "SELECT d.id, b.* FROM deliveries d LEFT JOIN bodies b ON b.delivery_id = d.id WHERE d.status = 200"
@@ -61,7 +61,7 @@ def _find_lost(traffic: Traffic, url: str, *, with_bytes: bool) -> Iterator[str]
             yield from call.names
 
 
-def _find_doubled(traffic: Traffic, url: str) -> Iterator[str]:
+def _find_doubled(traffic: Senders, url: str) -> Iterator[str]:
     """Give the messages with more than one effect, and the trackers whose changes do not count 1, 2, 3 up to their last."""
     yield from (name for name, times in traffic.effects.items() if times > 1)
     yield from find_doubled_rows(url)

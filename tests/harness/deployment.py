@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tests.harness.http_client import Way
-from tests.harness.network import HERE, Machine, Wire, wired
+from tests.harness.network import HERE, Machine, Switch, wired
 from tests.harness.nginx import Nginx
 from tests.harness.postgresql import Cluster
 from tests.harness.rows import Row, read_rows
@@ -70,7 +70,7 @@ def read_unit(name: str) -> dict[str, str]:
 class Deployment:
     """All machines; `close` ends everything, in any state."""
 
-    def __init__(self, folder: Path, wire: Wire) -> None:
+    def __init__(self, folder: Path, wire: Switch) -> None:
         self.wire = wire
         self._folder = folder
         self._ending = ExitStack()

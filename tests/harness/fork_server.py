@@ -36,7 +36,7 @@ BASE = {"PATH": os.defpath, "PYTHONPATH": str(_ROOT), "PYTHONUNBUFFERED": "1"}
 """The environment of a command, but for what the command itself reads."""
 
 
-class Started:
+class StartedCommand:
     """A command under way: what `subprocess.Popen` tells of a process, as far as it is asked here."""
 
     def __init__(self, connection: socket.socket) -> None:
@@ -86,13 +86,13 @@ def can_start(env: Mapping[str, str]) -> bool:
     return {name: value for name, value in env.items() if not name.startswith("RECEIVER_") and name != "COLUMNS"} == BASE
 
 
-def start(arguments: Sequence[str], cwd: Path, env: Mapping[str, str], files: Sequence[IO[bytes]]) -> Started:
+def start(arguments: Sequence[str], cwd: Path, env: Mapping[str, str], files: Sequence[IO[bytes]]) -> StartedCommand:
     """Start a command with these files as its standard input, output and error."""
     ours, theirs = socket.socketpair()
     with theirs:
         socket.send_fds(_connection(), [b"!"], [theirs.fileno(), *(file.fileno() for file in files)])
     ours.sendall(orjson.dumps([list(arguments), str(cwd), dict(env)]) + b"\n")
-    return Started(ours)
+    return StartedCommand(ours)
 
 
 @cache

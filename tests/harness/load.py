@@ -47,7 +47,7 @@ def post_together(bodies: Sequence[bytes], *services: Service) -> list[Reply]:
     )
 
 
-class Load:
+class PostingThreads:
     """Threads that post without a pause until `stop`; `answered` has the bodies that were answered 2xx.
 
     `make_call` gives a body and what to remember of it. A connection that breaks is opened again; a call that it broke is

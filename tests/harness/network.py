@@ -61,7 +61,7 @@ class Machine:
         self._thread.shutdown()
 
 
-class Wire:
+class Switch:
     """Where machines are plugged in: a switch, or nothing but loopback."""
 
     def __init__(self) -> None:
@@ -110,9 +110,9 @@ class Wire:
 
 
 @contextmanager
-def wired(*, real: bool = True) -> Iterator[Wire]:
+def wired(*, real: bool = True) -> Iterator[Switch]:
     """Give a wire; not a real one where namespaces cannot be had (no root, no `ip`, no such thing in the kernel)."""
-    wire = Wire()
+    wire = Switch()
     if real:
         try:
             wire.make_switch()

@@ -33,7 +33,7 @@ def name_of(token: str) -> str:
     return f"token-{make_fingerprint(token.encode())}"
 
 
-Process = subprocess.Popen[bytes] | fork_server.Started
+Process = subprocess.Popen[bytes] | fork_server.StartedCommand
 
 
 class Reply(NamedTuple):

@@ -13,7 +13,7 @@ _WRITES = {"write", "writev", "sendto", "sendmsg", "pwrite64", "pwritev"}
 _READS = {"read", "recvfrom", "recvmsg"}
 
 
-class Call(NamedTuple):
+class SystemCall(NamedTuple):
     """One system call: `file` is the file of its descriptor, `text` the rest of its line."""
 
     name: str
@@ -33,7 +33,7 @@ class Call(NamedTuple):
         return self.name in _READS
 
 
-def read_trace(path: Path) -> list[Call]:
+def read_trace(path: Path) -> list[SystemCall]:
     """Return the system calls. A write is placed at its beginning, a read and a sync at their end.
 
     So whatever is between a call and its answer has really happened in between.
@@ -41,7 +41,7 @@ def read_trace(path: Path) -> list[Call]:
     return list(_read_lines(path.read_text(encoding="utf-8", errors="replace").splitlines()))
 
 
-def _read_lines(lines: list[str]) -> Iterator[Call]:
+def _read_lines(lines: list[str]) -> Iterator[SystemCall]:
     begun: dict[str, str] = {}
     for line in lines:
         match = _LINE.fullmatch(line)
@@ -65,6 +65,6 @@ def _read_lines(lines: list[str]) -> Iterator[Call]:
             yield call
 
 
-def _read_call(text: str) -> Call | None:
+def _read_call(text: str) -> SystemCall | None:
     match = _CALL.match(text)
-    return Call(match["name"], match["file"] or "", match["text"]) if match else None
+    return SystemCall(match["name"], match["file"] or "", match["text"]) if match else None

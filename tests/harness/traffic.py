@@ -22,14 +22,14 @@ _GROUP = 100  # messages that one answer lists
 _HEADERS = {"Content-Type": "application/json", "Authorization": f"Bearer {TOKEN}"}
 
 
-class Call(NamedTuple):
+class SentBody(NamedTuple):
     """A body, and the ids of the messages in it."""
 
     body: bytes
     names: tuple[str, ...]
 
 
-class Parcels:
+class NewBodies:
     """Makes new deliveries of one to five messages with one event each, on few trackers.
 
     The events of a tracker come in another order than they happened; `newest` holds the last of each, `items` every message.
@@ -43,10 +43,10 @@ class Parcels:
         self._numbers = count()
         self._sizes = count()
 
-    def make(self) -> Call:
+    def make(self) -> SentBody:
         """Return the next delivery. For one thread at a time."""
         items = [self._make_item(next(self._numbers)) for _ in range(next(self._sizes) % 5 + 1)]
-        return Call(ship24.body(*items), tuple(item["metadata"]["messageId"] for item in items))
+        return SentBody(ship24.body(*items), tuple(item["metadata"]["messageId"] for item in items))
 
     def _make_item(self, number: int) -> ship24.Item:
         name, tracker = f"m-{number}", f"t-{number % self._trackers}"
@@ -56,12 +56,12 @@ class Parcels:
         self.items[name] = ship24.item(name, tracker, [ship24.event(f"e-{name}", occurrence)])
         return self.items[name]
 
-    def regrouped(self) -> Iterator[Call]:
+    def regrouped(self) -> Iterator[SentBody]:
         """Give every message again, in large groups."""
         names = list(self.items)
         for start in range(0, len(names), _GROUP):
             group = tuple(names[start : start + _GROUP])
-            yield Call(ship24.body(*(self.items[name] for name in group)), group)
+            yield SentBody(ship24.body(*(self.items[name] for name in group)), group)
 
 
 class Connectable(Protocol):
@@ -98,7 +98,7 @@ class SenderConnection:
             self._connection = None
 
 
-class Traffic:
+class Senders:
     """Threads that send until `stop`, each with a pause after every delivery if one is given.
 
     Without a pause they take all the processor time that there is as long as a test waits for something else.
@@ -108,22 +108,22 @@ class Traffic:
     """
 
     def __init__(
-        self, *services: Connectable, senders: int = 8, parcels: Parcels | None = None, pause_seconds: float = 0.0
+        self, *services: Connectable, senders: int = 8, parcels: NewBodies | None = None, pause_seconds: float = 0.0
     ) -> None:
-        self.parcels = parcels or Parcels()
+        self.parcels = parcels or NewBodies()
         self.sent = 0
         self.answered = 0
         self.statuses: Counter[int] = Counter()
         """Number of answers by status; 0 means no answer."""
-        self.kept: dict[str, Call] = {}
+        self.kept: dict[str, SentBody] = {}
         """What was answered 2xx, by the id of the delivery."""
         self.effects: Counter[str] = Counter()
         """How often the answers said of a message that it was not a duplicate."""
         self._services = services
         self._pause_seconds = pause_seconds
         self._calls = 0
-        self._copies: deque[Call] = deque()
-        self._unanswered: list[Call] = []
+        self._copies: deque[SentBody] = deque()
+        self._unanswered: list[SentBody] = []
         self._times: list[float] = []
         self._refused = [0] * senders
         self._failed_in_a_row = 0
@@ -132,7 +132,7 @@ class Traffic:
         self._pool = ThreadPoolExecutor(senders)
         self._running = [self._pool.submit(self._run, place) for place in range(senders)]
 
-    def __enter__(self) -> "Traffic":
+    def __enter__(self) -> "Senders":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -209,7 +209,7 @@ class Traffic:
                 self._stopping.wait(self._pause_seconds)
         sender.close()
 
-    def _next(self) -> Call:
+    def _next(self) -> SentBody:
         with self._lock:
             if self._copies:
                 return self._copies.popleft()
@@ -219,7 +219,7 @@ class Traffic:
                 self._copies.append(call)
             return call
 
-    def _send(self, sender: SenderConnection, call: Call, told: list[dict[str, Any]] | None = None) -> bool:
+    def _send(self, sender: SenderConnection, call: SentBody, told: list[dict[str, Any]] | None = None) -> bool:
         """Send a delivery and note the result; return whether Ship24 takes the answer for success."""
         sent = len(call.names)
         try:
@@ -240,7 +240,7 @@ class Traffic:
                     told += answer["messages"]
         return answer is not None
 
-    def _note(self, call: Call, answer: dict[str, Any]) -> None:
+    def _note(self, call: SentBody, answer: dict[str, Any]) -> None:
         self.answered += len(call.names)
         self.kept[answer["delivery_id"]] = call
         assert [told["message_id"] for told in answer["messages"]] == list(call.names), answer

@@ -19,7 +19,7 @@ from tests.harness.container import PublishedPort, build_image, engine, find_eng
 from tests.harness.nginx import make_certificate
 from tests.harness.ports import free_port
 from tests.harness.service import DEADLINE_SECONDS, ROOT, SHIP24, TOKEN, wait_until
-from tests.harness.traffic import Traffic
+from tests.harness.traffic import Senders
 from tests.image.servers import COMPOSE_FILE, provide_servers
 
 IMAGE = "receiver-test"
@@ -132,7 +132,7 @@ def test_on_postgresql_one_of_two_receivers_is_killed_behind_the_proxy_and_nothi
         wait_until(proxy.is_ready, "a delivery is taken")
         assert proxy.call("POST", SHIP24, ship24.single("first"), TOKEN).outcomes() == ["duplicate"]
         one = find_container("receiver-1")
-        with Traffic(proxy, senders=4) as traffic:
+        with Senders(proxy, senders=4) as traffic:
             traffic.wait_for_answers(200)
             engine("kill", one)
             traffic.wait_for_answers(200)

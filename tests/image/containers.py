@@ -16,7 +16,7 @@ from tests.harness import ship24
 from tests.harness.container import HARDENED, Container, build_image, engine, find_engine, inspect, run, write_secret
 from tests.harness.earlier_version import EARLIER_TABLES, NotCloned, unpack_earlier
 from tests.harness.service import SHIP24, TOKEN, wait_until
-from tests.harness.traffic import Traffic
+from tests.harness.traffic import Senders
 
 IMAGE = "receiver-test"
 OPS = "the-ops-token-of-these-tests"
@@ -72,7 +72,7 @@ def test_stopped_under_load_and_started_again_it_has_lost_nothing(container: Con
     assert container.healthcheck().stdout == "ready\n"
     reply = container.call("POST", SHIP24, ship24.single("first"), TOKEN)
     assert (reply.status, reply.outcomes()) == (200, ["applied"])
-    with Traffic(container, senders=4) as traffic:
+    with Senders(container, senders=4) as traffic:
         traffic.wait_for_answers(300)
         ended = container.stop(grace_seconds=int(STOP_SECONDS) + 10)
         assert ended.code == 0, container.logs()

@@ -6,7 +6,7 @@ from contextlib import closing
 import pytest
 
 from tests.harness.storage import make_tables
-from tests.maintenance.test_rebuild import Post
+from tests.maintenance.test_rebuild import DeliveryStore
 
 
 @pytest.fixture
@@ -16,7 +16,7 @@ def into(other_url: str) -> str:
 
 
 @pytest.fixture
-def post(database_url: str) -> Iterator[Post]:
+def post(database_url: str) -> Iterator[DeliveryStore]:
     make_tables(database_url)
-    with closing(Post(database_url)) as opened:
+    with closing(DeliveryStore(database_url)) as opened:
         yield opened

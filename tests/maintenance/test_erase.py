@@ -300,7 +300,7 @@ def test_a_replay_that_read_a_body_before_it_was_erased_writes_nothing(database_
 # In the service
 
 
-class Case:
+class ErasureCase:
     """A service with deliveries of several people, and an operator who erases one."""
 
     def __init__(self, running: Service) -> None:
@@ -354,20 +354,20 @@ def dump(url: str) -> bytes:
 
 
 @pytest.fixture
-def case(service: StartService, database_url: str) -> Case:
+def case(service: StartService, database_url: str) -> ErasureCase:
     """A case whose bodies are not packed, so that what is left of them in a file or a dump can be found there."""
     make_tables(database_url)
     forbid_packing(database_url)
-    return Case(service(database_url, ops_tokens=OPS, shiipp_tokens=SHIIPP))
+    return ErasureCase(service(database_url, ops_tokens=OPS, shiipp_tokens=SHIIPP))
 
 
 @pytest.fixture
-def plain(service: StartService, sqlite_url: str) -> Case:
+def plain(service: StartService, sqlite_url: str) -> ErasureCase:
     """A case in which the database does not matter."""
-    return Case(service(sqlite_url, ops_tokens=OPS))
+    return ErasureCase(service(sqlite_url, ops_tokens=OPS))
 
 
-def tell(case: Case) -> list[bytes]:
+def tell(case: ErasureCase) -> list[bytes]:
     """Send everything that may name a person; return the bodies."""
     flawed = {"metadata": {}, "tracker": {"trackerId": "person"}, "recipient": NAME}
     nameless = {"metadata": {}, "tracker": {"trackingNumber": "TN-person"}, "recipient": STREET}
@@ -387,7 +387,7 @@ def tell(case: Case) -> list[bytes]:
     return bodies
 
 
-def test_nothing_personal_is_left_and_no_verdict_changes(case: Case) -> None:
+def test_nothing_personal_is_left_and_no_verdict_changes(case: ErasureCase) -> None:
     bodies = tell(case)
     assert case.find_planted()
     before = case.verdicts()
@@ -402,7 +402,7 @@ def test_nothing_personal_is_left_and_no_verdict_changes(case: Case) -> None:
         assert set(case.running.post(each).outcomes()) == {"duplicate"}
 
 
-def test_the_rest_of_a_shared_call_is_still_told(case: Case) -> None:
+def test_the_rest_of_a_shared_call_is_still_told(case: ErasureCase) -> None:
     tell(case)
     case.forgotten("ship24/person")
     told = case.running.get("/ops/api/messages/o-1", token=OPS).json()
@@ -414,7 +414,7 @@ def test_the_rest_of_a_shared_call_is_still_told(case: Case) -> None:
     assert [each["location"] for each in tracker["events"]] == ["Lyon", "Lyon"]
 
 
-def test_to_forget_twice_is_harmless_and_both_are_on_record(case: Case) -> None:
+def test_to_forget_twice_is_harmless_and_both_are_on_record(case: ErasureCase) -> None:
     tell(case)
     case.forgotten("ship24/person")
     assert case.forgotten("TN-PERSON") == ErasureCounts()
@@ -423,7 +423,7 @@ def test_to_forget_twice_is_harmless_and_both_are_on_record(case: Case) -> None:
     assert entries == [{"actor": actor, "action": "forget", "subject": "ship24/person"}] * 2
 
 
-def test_what_comes_afterwards_is_received_as_ever(case: Case) -> None:
+def test_what_comes_afterwards_is_received_as_ever(case: ErasureCase) -> None:
     tell(case)
     case.forgotten("ship24/person")
     later = person("person", "m-9", [event("e-9", "2025-05-01")], "2025-05-01T00:00:00Z", shipment={"shipmentId": "new"})
@@ -432,7 +432,7 @@ def test_what_comes_afterwards_is_received_as_ever(case: Case) -> None:
     assert (state["shipment"], state["latest_event_id"]) == ({"shipmentId": "new"}, "e-9")
 
 
-def test_a_package_and_what_its_manifest_says_of_it(case: Case) -> None:
+def test_a_package_and_what_its_manifest_says_of_it(case: ErasureCase) -> None:
     """Shiipp's fields are mapped into the shipment block, and a manifest may describe its packages."""
     package = {"packageId": "pkg-person", "trackingNumber": "1Z999", "firstName": NAME, "description": STREET, "manifestId": "M7"}
     manifest = {"manifestId": "M7", "status": "shipped", "packages": [{"packageId": "pkg-person", "firstName": NAME}]}
@@ -447,7 +447,7 @@ def test_a_package_and_what_its_manifest_says_of_it(case: Case) -> None:
     assert case.running.call("POST", PACKAGES, json.dumps(package).encode(), headers).outcomes() == ["duplicate"]
 
 
-def test_messages_of_superseded_versions_are_forgotten_and_the_versions_stay(case: Case) -> None:
+def test_messages_of_superseded_versions_are_forgotten_and_the_versions_stay(case: ErasureCase) -> None:
     def version(message_id: str, event_id: str, day: int, built: int) -> Item:
         said = event(event_id, f"2025-03-{day:02}", status=f"day {day}")
         return person("person", message_id, [said], f"2025-04-{built:02}T00:00:00Z")
@@ -464,7 +464,7 @@ def test_messages_of_superseded_versions_are_forgotten_and_the_versions_stay(cas
     assert {outcome for each in sent for outcome in case.running.post(body(each)).outcomes()} == {"duplicate"}
 
 
-def test_errors_about_its_changes_are_forgotten_too(case: Case) -> None:
+def test_errors_about_its_changes_are_forgotten_too(case: ErasureCase) -> None:
     tell(case)
     died_at = clock.to_micros(clock.now())  # long ago, the service would prune them
     dead = {"target": "shop", "source": "ship24", "move": 1, "died_at": died_at, "attempts": 3}
@@ -475,7 +475,7 @@ def test_errors_about_its_changes_are_forgotten_too(case: Case) -> None:
     assert case.find_planted() == []
 
 
-def test_it_asks_once_and_an_unknown_tracker_is_told(plain: Case) -> None:
+def test_it_asks_once_and_an_unknown_tracker_is_told(plain: ErasureCase) -> None:
     tell(plain)
     assert "--yes" in plain.forget("ship24/person", code=2)
     assert "No tracker" in plain.forget("nobody", "--yes", code=1)
@@ -510,7 +510,7 @@ def test_without_a_service_it_is_done_here(tmp_path: Path, database_url: str) ->
     assert not any(planted in content.lower() + content for planted in PLANTED)
 
 
-def test_a_reader_in_the_way_is_told(plain: Case) -> None:
+def test_a_reader_in_the_way_is_told(plain: ErasureCase) -> None:
     tell(plain)
     reader = sqlite3.connect(f"file:{Database(plain.url).path}?mode=ro", uri=True, isolation_level=None)
     try:
@@ -525,7 +525,7 @@ def test_a_reader_in_the_way_is_told(plain: Case) -> None:
     assert plain.find_planted() == []
 
 
-def test_the_order_is_for_operators_only(plain: Case) -> None:
+def test_the_order_is_for_operators_only(plain: ErasureCase) -> None:
     order = b'{"source": "ship24", "tracker_id": "person"}'
     tell(plain)
     assert plain.running.call("POST", "/ops/api/forget", order, bearer(TOKEN)).status == 401

@@ -50,7 +50,7 @@ OWN = {"events.change_id", "trackers.version", "quarantine.id"}
 LEFT = {"dispatches", "dead_changes", "delivered_changes", "table_versions"}
 
 
-class Post:
+class DeliveryStore:
     """A database that receives deliveries of all kinds, in batches a second apart, and replays them."""
 
     def __init__(self, url: str) -> None:
@@ -134,7 +134,7 @@ def clear(url: str) -> None:
         delete_rows(url, table)
 
 
-def check_same(post: Post, into: str, without: set[str] = OWN) -> None:
+def check_same(post: DeliveryStore, into: str, without: set[str] = OWN) -> None:
     """Rebuild, and check that all rows are the same, but ids that each database makes itself, and the outbox."""
     compared = rebuild(post.database, into)
     assert [row for row in compared if row.differing or row.before != row.after] == []
@@ -168,7 +168,7 @@ def packages(draw: st.DrawFn) -> tuple[Source, bytes]:
 
 @settings(max_examples=25)
 @given(data=st.data())
-def test_a_mix_of_calls_is_rebuilt_as_it_was(post: Post, into: str, data: st.DataObject) -> None:
+def test_a_mix_of_calls_is_rebuilt_as_it_was(post: DeliveryStore, into: str, data: st.DataObject) -> None:
     clear(post.url)
     make_tables(into)
     clear(into)
@@ -191,7 +191,7 @@ def test_a_mix_of_calls_is_rebuilt_as_it_was(post: Post, into: str, data: st.Dat
     assert (read_mismarked(post.url), read_mismarked(into)) == ([], [])
 
 
-def test_calls_that_brought_nothing_and_what_operators_did_are_copied(post: Post, into: str) -> None:
+def test_calls_that_brought_nothing_and_what_operators_did_are_copied(post: DeliveryStore, into: str) -> None:
     refused = delivery(b"")._replace(id="refused")
     fetched = delivery(b"")._replace(id="fetched", source="shiipp", kind="customers", method="GET")
     post.keep([Submission(refused, error=Unauthorized("No token.")), Submission(fetched, answer=Answer(200, b"[]"), served=3)])
@@ -205,7 +205,7 @@ def test_calls_that_brought_nothing_and_what_operators_did_are_copied(post: Post
         assert count_rows(into, table) > 0, table
 
 
-def test_a_damaged_body_is_copied_as_it_is_and_what_it_made_is_taken_over(post: Post, into: str) -> None:
+def test_a_damaged_body_is_copied_as_it_is_and_what_it_made_is_taken_over(post: DeliveryStore, into: str) -> None:
     post.group(ship24.item("whole", "t", [ship24.event("e1", "2025-03-01")]))
     damaged = post.group(ship24.item("damaged", "t", [ship24.event("e2", "2025-03-02")]))
     damage_body(post.url, damaged)
@@ -216,7 +216,7 @@ def test_a_damaged_body_is_copied_as_it_is_and_what_it_made_is_taken_over(post: 
     assert table_rows(into, "trackers", "latest_event_id") == [{"latest_event_id": "e2"}]
 
 
-def test_bodies_that_are_stored_as_they_came_are_packed(post: Post, into: str) -> None:
+def test_bodies_that_are_stored_as_they_came_are_packed(post: DeliveryStore, into: str) -> None:
     forbid_packing(post.url)
     post.group(ship24.item("m", "t"))
     rebuild(post.database, into)
@@ -227,7 +227,7 @@ def test_bodies_that_are_stored_as_they_came_are_packed(post: Post, into: str) -
     assert table_rows(into, "bodies", *columns) == table_rows(post.url, "bodies", *columns)
 
 
-def test_what_calls_made_whose_bodies_are_gone_is_taken_over(post: Post, into: str) -> None:
+def test_what_calls_made_whose_bodies_are_gone_is_taken_over(post: DeliveryStore, into: str) -> None:
     def item(number: int, *days: int) -> Any:
         events = [ship24.event(f"e{day}", f"2025-03-{day:02}", status=f"day {day}") for day in days]
         return ship24.item(f"m{number}", "t", events, generated_at=f"2025-03-{number:02}T00:00:00Z")
@@ -248,7 +248,7 @@ def test_what_calls_made_whose_bodies_are_gone_is_taken_over(post: Post, into: s
 
 
 @pytest.mark.parametrize("pruned", [False, True])
-def test_dismissed_and_resolved_items_are_so_after_it(post: Post, into: str, *, pruned: bool) -> None:
+def test_dismissed_and_resolved_items_are_so_after_it(post: DeliveryStore, into: str, *, pruned: bool) -> None:
     wrong = [ship24.event("e1", "no time"), ship24.event("e2", None)]
     post.group(ship24.item("m0", "u", [ship24.event("e0", "2025-02-01")]))
     first = post.group(ship24.item("m1", "t", wrong), ship24.item("m2", "u", [ship24.event("e3", "no time")]), 7)
@@ -269,7 +269,7 @@ def test_dismissed_and_resolved_items_are_so_after_it(post: Post, into: str, *, 
 @pytest.mark.parametrize("pruned", [False, True])
 @pytest.mark.parametrize("events", [["e0"], []])
 def test_an_event_that_was_forced_and_taken_back_is_not_there_again(
-    post: Post, into: str, events: list[str], *, pruned: bool
+    post: DeliveryStore, into: str, events: list[str], *, pruned: bool
 ) -> None:
     for name in events:
         post.group(ship24.item(f"m-{name}", "t", [ship24.event(name, "2025-03-01")]))
@@ -283,7 +283,7 @@ def test_an_event_that_was_forced_and_taken_back_is_not_there_again(
     assert (tracker["latest_event_id"], tracker["moves"]) == (max(events, default=None), 4 + len(events))
 
 
-def test_of_a_group_with_an_erased_item_the_others_are_decided_again(post: Post, into: str) -> None:
+def test_of_a_group_with_an_erased_item_the_others_are_decided_again(post: DeliveryStore, into: str) -> None:
     """And the verdict of the erased item is taken over: its message stays known, though nothing says any more what it was."""
 
     def item(message_id: str, tracker_id: str, day: int, **more: Any) -> Any:
@@ -305,7 +305,7 @@ def test_of_a_group_with_an_erased_item_the_others_are_decided_again(post: Post,
     check_same(post, into)
 
 
-def test_packages_of_completed_manifests_are_marked_although_their_bodies_are_gone(post: Post, into: str) -> None:
+def test_packages_of_completed_manifests_are_marked_although_their_bodies_are_gone(post: DeliveryStore, into: str) -> None:
     completed = {"manifest_id": "M1", "status": "Completed", "packages": ["P1", "P2"]}
     for source, item in ((SOURCES[1], {"package_id": "P1"}), (SOURCES[2], completed), (SOURCES[1], {"package_id": "P2"})):
         post.call((source, orjson.dumps(item)))
@@ -314,7 +314,7 @@ def test_packages_of_completed_manifests_are_marked_although_their_bodies_are_go
     assert read_completed(into) == ["P1", "P2"]
 
 
-def erase(post: Post, tracker_id: str) -> None:
+def erase(post: DeliveryStore, tracker_id: str) -> None:
     """Erase a tracker's personal data, as `receiver forget` does."""
     splits = {each.kind: each.split for each in SOURCES}
     scope = find_scope(post.database, "ship24", tracker_id)
@@ -324,7 +324,7 @@ def erase(post: Post, tracker_id: str) -> None:
             assert post.erase(*planned)
 
 
-def test_the_last_move_of_a_message_that_is_taken_over_is_where_its_tracker_stands(post: Post, into: str) -> None:
+def test_the_last_move_of_a_message_that_is_taken_over_is_where_its_tracker_stands(post: DeliveryStore, into: str) -> None:
     events = [ship24.event(f"e{day}", f"2025-03-0{day}") for day in (3, 5, 4)]
     post.group(ship24.item("m", "t", events[:2]))
     delete_rows(post.url, "bodies")
@@ -333,7 +333,7 @@ def test_the_last_move_of_a_message_that_is_taken_over_is_where_its_tracker_stan
     assert [row["latest_event_id"] for row in table_rows(into, "trackers")] == ["e5"]
 
 
-def test_what_operators_had_decided_again_is_so_in_its_place(post: Post, into: str) -> None:
+def test_what_operators_had_decided_again_is_so_in_its_place(post: DeliveryStore, into: str) -> None:
     early = post.group(ship24.item("m1", "t", [ship24.event("e1", FAR_AHEAD)]))
     later = post.group(ship24.item("m2", "t", [ship24.event("e2", "9999-02-01")]))
     post.group(ship24.item("m3", "t", [ship24.event("e3", "2025-03-01")]))
@@ -346,18 +346,18 @@ def test_what_operators_had_decided_again_is_so_in_its_place(post: Post, into: s
     assert verdicts == {"e1": "stale", "e2": "applied", "e3": "applied", "e4": "stale"}
 
 
-def test_what_is_sent_again_is_a_duplicate_of_what_was_taken_over(post: Post, into: str) -> None:
+def test_what_is_sent_again_is_a_duplicate_of_what_was_taken_over(post: DeliveryStore, into: str) -> None:
     body = ship24.single("m", tracker_id="t")
     post.call((SOURCES[0], body))
     delete_rows(post.url, "bodies")
     rebuild(post.database, into)
-    with closing(Post(into)) as rebuilt:
+    with closing(DeliveryStore(into)) as rebuilt:
         rebuilt.call((SOURCES[0], body))
     assert [row["outcome"] for row in table_rows(into, "sightings", "outcome")] == ["duplicate"]
     assert len(table_rows(into, "events")) == 1
 
 
-def test_many_calls_go_in_several_transactions_and_their_order_is_kept(post: Post, into: str) -> None:
+def test_many_calls_go_in_several_transactions_and_their_order_is_kept(post: DeliveryStore, into: str) -> None:
     for start in range(0, 450, 50):
         events = [ship24.event(f"e{number}", f"2025-03-{number % 28 + 1:02}") for number in range(start, start + 50)]
         items = [ship24.item(f"m-{each['eventId']}", f"t{place % 7}", [each]) for place, each in enumerate(events)]
@@ -365,7 +365,7 @@ def test_many_calls_go_in_several_transactions_and_their_order_is_kept(post: Pos
     check_same(post, into)
 
 
-def test_a_call_that_cannot_be_decided_harms_no_other(post: Post, into: str) -> None:
+def test_a_call_that_cannot_be_decided_harms_no_other(post: DeliveryStore, into: str) -> None:
     post.call((SOURCES[0], ship24.single("poison")), (SOURCES[0], ship24.single("fine")))
     make_tables(into)
     poison(into)
@@ -375,7 +375,7 @@ def test_a_call_that_cannot_be_decided_harms_no_other(post: Post, into: str) -> 
     assert compared["deliveries"].differing == 0
 
 
-def test_a_difference_is_counted(post: Post, into: str) -> None:
+def test_a_difference_is_counted(post: DeliveryStore, into: str) -> None:
     post.group(ship24.item("m", "t"))
     update_rows(post.url, "trackers", status="another")
     update_rows(post.url, "events", outcome="stale")
@@ -383,7 +383,7 @@ def test_a_difference_is_counted(post: Post, into: str) -> None:
     assert {table: number for table, number in compared.items() if number} == {"trackers": 1, "events": 1}
 
 
-def test_what_comes_meanwhile_is_not_seen(post: Post, into: str) -> None:
+def test_what_comes_meanwhile_is_not_seen(post: DeliveryStore, into: str) -> None:
     post.group(ship24.item("m", "t"))
     make_tables(into)
     target = Database(into)
@@ -416,7 +416,7 @@ def test_a_database_with_anything_in_it_is_not_empty(into: str) -> None:
             check_empty(database)
 
 
-def test_processes_that_ran_on_the_old_database_are_not_copied(post: Post, into: str) -> None:
+def test_processes_that_ran_on_the_old_database_are_not_copied(post: DeliveryStore, into: str) -> None:
     process = {"id": "a", "role": "relay", "host": "h", "process_id": 7, "program": "1", "started_at": 1, "seen_at": 1}
     add_row(post.url, "processes", targets="[]", **process)
     rebuild(post.database, into)

@@ -10,7 +10,7 @@ from tests.harness import ship24
 from tests.harness.ship24 import Item
 from tests.harness.storage import delete_rows, make_tables
 from tests.harness.strategies import arrivals
-from tests.maintenance.test_rebuild import OWN, SOURCES, Post, check_same, clear
+from tests.maintenance.test_rebuild import OWN, SOURCES, DeliveryStore, check_same, clear
 
 FAR_AHEAD = "9999-01-01T10:00:00"
 EXACT = OWN - {"events.change_id"}
@@ -46,7 +46,7 @@ CORRECTED = [
 
 
 @pytest.mark.parametrize("kept", ["all", "none", "the first", "the last"])
-def test_a_tracker_with_corrections_is_rebuilt_with_its_changes(post: Post, into: str, kept: str) -> None:
+def test_a_tracker_with_corrections_is_rebuilt_with_its_changes(post: DeliveryStore, into: str, kept: str) -> None:
     ids = [post.group(each) for each in CORRECTED]
     gone = {"all": [], "none": ids, "the first": ids[3:], "the last": ids[:-3]}[kept]
     for delivery_id in gone:
@@ -55,7 +55,7 @@ def test_a_tracker_with_corrections_is_rebuilt_with_its_changes(post: Post, into
 
 
 @pytest.mark.parametrize("how", [None, "force", "undo", "retry"])
-def test_deliveries_that_are_decided_again_leave_corrections_as_they_are(post: Post, into: str, how: str | None) -> None:
+def test_deliveries_that_are_decided_again_leave_corrections_as_they_are(post: DeliveryStore, into: str, how: str | None) -> None:
     for delivery_id in [post.group(each) for each in CORRECTED]:
         post.replay(delivery_id, how)
     check_same(post, into, EXACT)
@@ -82,7 +82,7 @@ def messages(draw: st.DrawFn) -> list[Item]:
 
 @settings(max_examples=10)
 @given(data=st.data())
-def test_any_corrections_are_rebuilt(post: Post, into: str, data: st.DataObject) -> None:
+def test_any_corrections_are_rebuilt(post: DeliveryStore, into: str, data: st.DataObject) -> None:
     clear(post.url)
     make_tables(into)
     clear(into)

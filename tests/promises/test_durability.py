@@ -12,11 +12,11 @@ import pytest
 from tests.conftest import StartService, lacking
 from tests.harness import ship24
 from tests.harness.database_contents import check_whole
-from tests.harness.load import Load, post_together
+from tests.harness.load import PostingThreads, post_together
 from tests.harness.rows import read_rows
 from tests.harness.service import Service, wait_until
 from tests.harness.system_calls import SYNCS, NoTracing, harmed
-from tests.harness.trace import Call, read_trace
+from tests.harness.trace import SystemCall, read_trace
 
 _ROUNDS = 5
 
@@ -54,7 +54,7 @@ def check_kept(url: str, answered: Sequence[str], script: Script) -> None:
 
 def run_until_killed(service: Service, script: Script, calls: int) -> list[str]:
     """Kill the service after about so many answers, in the middle of others; return the messages that were answered 2xx."""
-    load = Load(service, script.make)
+    load = PostingThreads(service, script.make)
     try:
         wait_until(lambda: len(load.answered) >= calls, f"{calls} messages are answered")
         service.kill()
@@ -94,7 +94,7 @@ def start_traced(service: StartService, url: str, strace: str, trace: Path) -> S
     return service(url, (strace, "-D", "-f", "-y", "-s", "64", "-e", f"trace={traced}", "-e", "signal=none", "-o", str(trace)))
 
 
-def find_promises(calls: Sequence[Call]) -> list[tuple[int, int]]:
+def find_promises(calls: Sequence[SystemCall]) -> list[tuple[int, int]]:
     """Return where each request arrived and where its 200 began to leave, for requests that came one after the other."""
     arrived = [place for place, call in enumerate(calls) if call.is_read and "POST /webhooks/ship24" in call.text]
     left = [place for place, call in enumerate(calls) if call.is_write and "HTTP/1.1 200" in call.text]

@@ -9,7 +9,7 @@ from tests.faults.scenario import SHORT, Lacking
 from tests.faults.suite import LONG_SCENARIOS, SCENARIOS
 from tests.faults.verification import EVENTS, judge
 from tests.harness.storage import delete_rows, update_rows
-from tests.harness.traffic import Traffic
+from tests.harness.traffic import Senders
 
 _MAX_NAME = 34  # the column of the table
 
@@ -30,7 +30,7 @@ def test_every_fault_has_a_name_that_fits_the_table() -> None:
 
 
 def test_the_judgement_sees_what_is_gone_and_what_is_doubled(service: StartService, sqlite_url: str) -> None:
-    with Traffic(service(sqlite_url), senders=2) as traffic:
+    with Senders(service(sqlite_url), senders=2) as traffic:
         traffic.wait_for_answers(50)
         traffic.stop()
         gone, doubled = list(traffic.kept.values())[:2]

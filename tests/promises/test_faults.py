@@ -14,7 +14,7 @@ from tests.conftest import StartService, lacking
 from tests.harness import ship24
 from tests.harness.database_contents import check_whole
 from tests.harness.disk import NoDisk, fill, small_disk
-from tests.harness.load import Load, post_together, until_taken
+from tests.harness.load import PostingThreads, post_together, until_taken
 from tests.harness.postgresql import Cluster
 from tests.harness.rows import Like
 from tests.harness.service import SHIP24, TOKEN, Reply, Service, bearer, receive, send, wait_until
@@ -103,7 +103,7 @@ def test_what_was_answered_before_postgresql_crashed_is_there(service: StartServ
     url = own_cluster.create_database("crashing")
     running = service(url)
     script = Script()
-    load = Load(running, script.make)
+    load = PostingThreads(running, script.make)
     for answered in (200, 400):
         wait_until(lambda enough=answered: len(load.answered) >= enough, "calls are answered")  # type: ignore[misc]
         own_cluster.stop("immediate")
@@ -152,7 +152,7 @@ def test_on_a_full_disk_deliveries_are_503_and_nothing_is_half_written(service: 
 def test_sigterm_answers_what_it_has_and_loses_nothing(service: StartService, postgresql_url: str) -> None:
     running = service(postgresql_url)
     script = Script()
-    load = Load(running, script.make)
+    load = PostingThreads(running, script.make)
     wait_until(lambda: len(load.answered) >= 200, "calls are answered")
     assert running.stop() == 0
     load.stop()

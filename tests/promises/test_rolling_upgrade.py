@@ -20,7 +20,7 @@ from tests.harness.nginx import Nginx, find_nginx
 from tests.harness.rows import count_rows, read_rows, table_rows
 from tests.harness.service import Process, Service, environment, start_command, wait_until
 from tests.harness.storage import change
-from tests.harness.traffic import Traffic
+from tests.harness.traffic import Senders
 
 HANDLERS = """
 import json, pathlib
@@ -126,7 +126,7 @@ def test_senders_see_nothing_but_200_and_relays_of_both_versions_lose_and_double
         ending.callback(nginx.close)
         nginx.start()
         request_guard = Way("127.0.0.1", front.address, nginx.port, nginx.certificate)
-        with Traffic(request_guard, senders=3, pause_seconds=0.1) as traffic:
+        with Senders(request_guard, senders=3, pause_seconds=0.1) as traffic:
             traffic.wait_for_answers(100)
             upgrading.wait_for("old", 1)  # it starts slowly, and 0.1.0 refuses to start on tables of another version
             done = run_command("migrate", cwd=tmp_path, env=environment(upgrading.url))

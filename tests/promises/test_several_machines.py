@@ -13,7 +13,7 @@ from tests.harness.http_client import Way, call
 from tests.harness.nginx import find_nginx
 from tests.harness.postgresql import find_binaries
 from tests.harness.service import ROOT, TOKEN, Reply, wait_until
-from tests.harness.traffic import Traffic
+from tests.harness.traffic import Senders
 
 FORWARDED = "X-Forwarded-For"
 UNNOTICED = {200, 503}  # the latter where the machine has too much to do for a commit in five seconds
@@ -101,7 +101,7 @@ def test_postgresql_runs_with_every_line_of_the_example(deployment: Deployment) 
 
 def test_nothing_is_lost_or_doubled_when_receivers_and_relays_come_and_go(deployment: Deployment) -> None:
     first, second, third = deployment.receivers
-    with deployment.outside.do(Traffic, *map(deployment.way_in, deployment.allowed), pause_seconds=0.05) as traffic:
+    with deployment.outside.do(Senders, *map(deployment.way_in, deployment.allowed), pause_seconds=0.05) as traffic:
         traffic.wait_for_answers(500)
         first.service.kill()
         traffic.wait_for_answers(500)

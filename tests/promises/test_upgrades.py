@@ -28,7 +28,7 @@ from tests.harness.service import Service, environment, wait_until
 from tests.harness.storage import change, make_tables, migrate
 from tests.harness.store import opened
 from tests.harness.table import each_row
-from tests.harness.traffic import Traffic
+from tests.harness.traffic import Senders
 
 OPS = "the-ops-token-of-these-tests"
 SCRIPTS = ScriptDirectory(str(Path(version.__file__).parent / "migrations"))
@@ -226,7 +226,7 @@ def test_tables_that_are_not_known_are_answered_503_at_once_and_nothing_is_writt
 
 def test_later_tables_that_only_have_more_are_served_without_a_break(service: StartService, database_url: str) -> None:
     running = service(database_url, ops_tokens=OPS)
-    with Traffic(running, senders=2, pause_seconds=0.05) as traffic:
+    with Senders(running, senders=2, pause_seconds=0.05) as traffic:
         traffic.wait_for_answers(20)
         change(database_url, *ADDITIVE, "ALTER TABLE trackers ADD COLUMN later TEXT")
         traffic.wait_for_answers(50)
@@ -346,13 +346,13 @@ def test_the_version_before_serves_while_the_tables_are_migrated_and_beside_the_
     prefix = earlier(tmp_path / "earlier")
     upgrade(postgresql_url, EARLIER_TABLES)
     old = Service(tmp_path / "old", postgresql_url, prefix, commit_timeout_seconds="60")
-    with closing(old.start()), Traffic(old, senders=4, pause_seconds=0.05) as traffic:
+    with closing(old.start()), Senders(old, senders=4, pause_seconds=0.05) as traffic:
         traffic.wait_for_answers(100)
         done = run_command("migrate", cwd=tmp_path, env=environment(postgresql_url))
         assert done.returncode == 0, done.stderr
         traffic.wait_for_answers(200)
         new = service(postgresql_url, commit_timeout_seconds="60")
-        with Traffic(old, new, senders=4, parcels=traffic.parcels, pause_seconds=0.05) as both:
+        with Senders(old, new, senders=4, parcels=traffic.parcels, pause_seconds=0.05) as both:
             both.wait_for_answers(300)
             traffic.stop()
             both.stop()

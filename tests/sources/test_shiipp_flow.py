@@ -301,7 +301,7 @@ _STATE = (
 )
 
 
-class Store:
+class ShiippStore:
     """An inbox on a database of its own, without a service."""
 
     def __init__(self, url: str) -> None:
@@ -330,8 +330,8 @@ class Store:
 
 
 @pytest.fixture
-def stores(sqlite_url: str, tmp_path: Path) -> Iterator[tuple[Store, Store]]:
-    tested, reference = Store(sqlite_url), Store(f"sqlite:///{tmp_path}/reference.db")
+def stores(sqlite_url: str, tmp_path: Path) -> Iterator[tuple[ShiippStore, ShiippStore]]:
+    tested, reference = ShiippStore(sqlite_url), ShiippStore(f"sqlite:///{tmp_path}/reference.db")
     yield tested, reference
     tested.close()
     reference.close()
@@ -363,7 +363,7 @@ def stories(draw: st.DrawFn, kind: str, prefix: str) -> list[dict[str, Any]]:
 @settings(max_examples=25)
 @given(data=st.data())
 def test_any_order_duplication_and_regrouping_ends_in_the_same_state(
-    stores: tuple[Store, Store], kind: str, data: st.DataObject
+    stores: tuple[ShiippStore, ShiippStore], kind: str, data: st.DataObject
 ) -> None:
     tested, reference = stores
     (source,) = (source for source in make_sources({}, {}) if source.kind == kind)

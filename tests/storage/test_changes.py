@@ -21,7 +21,7 @@ _NOW = 4_000_000_000_000_000
 _THEN = "2096-10-02T07:06:40.000Z"
 
 
-class Ship:
+class RelayedTracker:
     """A tracker with changes, and a relay of the target `shop`."""
 
     def __init__(self, store: Store, url: str) -> None:
@@ -60,84 +60,86 @@ class Ship:
 
 
 @pytest.fixture
-def ship(database_url: str) -> Iterator[Ship]:
+def tracker(database_url: str) -> Iterator[RelayedTracker]:
     make_tables(database_url)
     store = Store(database_url, _ALL)
-    yield Ship(store, database_url)
+    yield RelayedTracker(store, database_url)
     store.close()
 
 
-def test_a_change_is_waiting_then_failing_then_delivered_or_dead(ship: Ship) -> None:
-    ship.keep(10, 11, 12)
-    assert ship.states("shop") == [("events", number, "waiting") for number in (3, 2, 1)]
-    ship.settle(error="shop answered 500.", due_at=_NOW)
-    (state,) = (one for one in ship.changes()[-1]["targets"] if one["target"] == "shop")
+def test_a_change_is_waiting_then_failing_then_delivered_or_dead(tracker: RelayedTracker) -> None:
+    tracker.keep(10, 11, 12)
+    assert tracker.states("shop") == [("events", number, "waiting") for number in (3, 2, 1)]
+    tracker.settle(error="shop answered 500.", due_at=_NOW)
+    (state,) = (one for one in tracker.changes()[-1]["targets"] if one["target"] == "shop")
     assert (state["state"], state["attempts"], state["last_error"]) == ("failing", 1, "shop answered 500.")
     assert (state["next_attempt_at"], state["delivered_at"], state["status"]) == (_THEN, None, None)
-    ship.settle()
-    ship.settle(error="it is given up")
-    assert ship.states("shop") == [("events", 3, "waiting"), ("events", 2, "dead"), ("events", 1, "delivered")]
-    states = [one for change in ship.changes()[1:] for one in change["targets"] if one["target"] == "shop"]
+    tracker.settle()
+    tracker.settle(error="it is given up")
+    assert tracker.states("shop") == [("events", 3, "waiting"), ("events", 2, "dead"), ("events", 1, "delivered")]
+    states = [one for change in tracker.changes()[1:] for one in change["targets"] if one["target"] == "shop"]
     assert [(one["attempts"], one["died_at"], one["delivered_at"]) for one in states] == [(1, _THEN, None), (2, None, _THEN)]
     assert (states[0]["last_error"], states[1]["status"]) == ("it is given up", 204)
 
 
-def test_while_an_attempt_is_under_way_or_an_earlier_change_waits_there_is_no_next_attempt(ship: Ship) -> None:
-    ship.keep(10, 11)
-    ship.claim()
-    states = [one for change in ship.changes(_SHOP) for one in change["targets"]]
+def test_while_an_attempt_is_under_way_or_an_earlier_change_waits_there_is_no_next_attempt(tracker: RelayedTracker) -> None:
+    tracker.keep(10, 11)
+    tracker.claim()
+    states = [one for change in tracker.changes(_SHOP) for one in change["targets"]]
     assert [(one["next_attempt_at"], one["held_by"]) for one in states] == [(None, "earlier_change"), (None, None)]
 
 
-def test_while_a_target_is_paused_its_changes_say_so_and_have_no_next_attempt(ship: Ship) -> None:
-    ship.keep(10, 11)
-    ship.store.executor.do(PauseTarget("shop", _NOW))
-    states = [one for change in ship.changes(_SHOP) for one in change["targets"]]
+def test_while_a_target_is_paused_its_changes_say_so_and_have_no_next_attempt(tracker: RelayedTracker) -> None:
+    tracker.keep(10, 11)
+    tracker.store.executor.do(PauseTarget("shop", _NOW))
+    states = [one for change in tracker.changes(_SHOP) for one in change["targets"]]
     assert [(one["next_attempt_at"], one["held_by"]) for one in states] == [(None, "paused")] * 2
-    listed = queries.list_changes(ship.store.database, queries.ChangeFilter(target="shop")).items
+    listed = queries.list_changes(tracker.store.database, queries.ChangeFilter(target="shop")).items
     assert [(one["next_attempt_at"], one["held_by"]) for one in listed] == [(None, "paused")] * 2
-    ship.store.executor.do(ResumeTarget("shop"))
-    assert [one["held_by"] for one in ship.changes(_SHOP)[1]["targets"]] == [None]
+    tracker.store.executor.do(ResumeTarget("shop"))
+    assert [one["held_by"] for one in tracker.changes(_SHOP)[1]["targets"]] == [None]
 
 
-def test_what_a_filter_leaves_out_is_not_wanted_and_what_has_no_record_is_unknown(ship: Ship) -> None:
-    ship.keep(10)
-    assert [(one["target"], one["state"]) for one in ship.changes()[0]["targets"]] == [
+def test_what_a_filter_leaves_out_is_not_wanted_and_what_has_no_record_is_unknown(tracker: RelayedTracker) -> None:
+    tracker.keep(10)
+    assert [(one["target"], one["state"]) for one in tracker.changes()[0]["targets"]] == [
         ("arrived", "not_wanted"),
         ("shop", "waiting"),
         ("views", "not_wanted"),
     ]
     later = Subscription("later")
-    assert {one["target"]: one["state"] for one in ship.changes(_SHOP, later)[0]["targets"]} == {
+    assert {one["target"]: one["state"] for one in tracker.changes(_SHOP, later)[0]["targets"]} == {
         "later": "unknown",
         "shop": "waiting",
     }
-    ship.settle()
-    delete_rows(ship.url, "delivered_changes")
-    assert ship.states("shop") == [("events", 1, "unknown")]
+    tracker.settle()
+    delete_rows(tracker.url, "delivered_changes")
+    assert tracker.states("shop") == [("events", 1, "unknown")]
 
 
-def test_what_was_delivered_counts_for_a_target_whose_filter_has_changed_or_that_is_gone(ship: Ship) -> None:
-    ship.keep(10)
-    ship.settle()
+def test_what_was_delivered_counts_for_a_target_whose_filter_has_changed_or_that_is_gone(tracker: RelayedTracker) -> None:
+    tracker.keep(10)
+    tracker.settle()
     narrow = Subscription("shop", milestones=frozenset({"exception"}))
-    assert [one["state"] for one in ship.changes(narrow)[0]["targets"]] == ["delivered"]
-    assert [one["state"] for one in ship.changes(_VIEWS)[0]["targets"]] == ["delivered", "not_wanted"]
+    assert [one["state"] for one in tracker.changes(narrow)[0]["targets"]] == ["delivered"]
+    assert [one["state"] for one in tracker.changes(_VIEWS)[0]["targets"]] == ["delivered", "not_wanted"]
 
 
-def test_changes_of_the_senders_own_milestone_and_changes_of_events_are_told_apart(ship: Ship) -> None:
-    ship.keep(10, view="in_transit")
-    assert ship.states("views") == [("shipment", 1, "waiting"), ("events", 1, "not_wanted")]
-    assert ship.states("shop") == [("shipment", 1, "not_wanted"), ("events", 1, "waiting")]
-    ship.settle("views")
-    assert ship.states("views") == [("shipment", 1, "delivered"), ("events", 1, "not_wanted")]
+def test_changes_of_the_senders_own_milestone_and_changes_of_events_are_told_apart(tracker: RelayedTracker) -> None:
+    tracker.keep(10, view="in_transit")
+    assert tracker.states("views") == [("shipment", 1, "waiting"), ("events", 1, "not_wanted")]
+    assert tracker.states("shop") == [("shipment", 1, "not_wanted"), ("events", 1, "waiting")]
+    tracker.settle("views")
+    assert tracker.states("views") == [("shipment", 1, "delivered"), ("events", 1, "not_wanted")]
 
 
-def test_a_change_whose_event_was_revised_is_shown_with_its_own_id(ship: Ship) -> None:
-    ship.keep(10)
-    ship.settle()
+def test_a_change_whose_event_was_revised_is_shown_with_its_own_id(tracker: RelayedTracker) -> None:
+    tracker.keep(10)
+    tracker.settle()
     event = ship24.event("e10", occurrence="2025-03-01T10:00:00", status="corrected")
-    ship.store.keep(ship24.body(ship24.item("m9", "t", [event], "2025-03-09T00:00:00.000Z", shipment={"statusMilestone": None})))
-    shown = [(one["sequence"], one["status"], one["targets"][1]["state"]) for one in ship.changes()]
+    tracker.store.keep(
+        ship24.body(ship24.item("m9", "t", [event], "2025-03-09T00:00:00.000Z", shipment={"statusMilestone": None}))
+    )
+    shown = [(one["sequence"], one["status"], one["targets"][1]["state"]) for one in tracker.changes()]
     assert shown == [(2, "corrected", "waiting"), (1, "at 10", "delivered")]
-    assert len({one["change_id"] for one in ship.changes()}) == 2
+    assert len({one["change_id"] for one in tracker.changes()}) == 2

@@ -47,7 +47,7 @@ _ERRORS: dict[str, ReceiverError] = {
 _EVENTS: dict[str, list[Item]] = {"event": [event("e")], "nothing": [], "bad": [event("f", "yesterday")]}
 
 
-class Call(NamedTuple):
+class KnownDelivery(NamedTuple):
     """A delivery as the tests know it: after so many milliseconds; `items` are numbers of message and parcel, and the status."""
 
     source: str
@@ -68,16 +68,16 @@ class Call(NamedTuple):
 class RebuildCounts(NamedTuple):
     """Deliveries by id, and the parcel of each message (source and number) at its first arrival."""
 
-    calls: dict[str, Call]
+    calls: dict[str, KnownDelivery]
     parcels: dict[tuple[str, int], int]
 
-    def carries(self, call: Call, message: int) -> bool:
+    def carries(self, call: KnownDelivery, message: int) -> bool:
         return call.error is None and any(number == message for number, _, _ in call.items)
 
-    def tells_of(self, call: Call, parcel: int) -> bool:
+    def tells_of(self, call: KnownDelivery, parcel: int) -> bool:
         return call.error is None and any(self.parcels[call.source, number] == parcel for number, _, _ in call.items)
 
-    def holds(self, call: Call, wanted: DeliveryFilter) -> bool:
+    def holds(self, call: KnownDelivery, wanted: DeliveryFilter) -> bool:
         at = _START + call.millis * 1000
         return (
             wanted.source in {None, call.source}
@@ -98,7 +98,7 @@ _clients = st.sampled_from([None, "203.0.113.1", "2001:db8::1"])
 _items = st.tuples(st.integers(0, 3), st.sampled_from(list(_EVENTS))).map(lambda told: (told[0], told[0] % 3, told[1]))
 _calls = st.lists(
     st.builds(
-        Call,
+        KnownDelivery,
         st.sampled_from(NAMES),
         _clients,
         st.integers(0, 3),
@@ -108,7 +108,14 @@ _calls = st.lists(
         st.sampled_from(["webhook", "webhook", "import", "reconcile"]),
     )
     | st.builds(
-        Call, st.sampled_from(NAMES), _clients, st.integers(0, 3), st.none(), st.just(()), st.just("a1b2c3d4"), st.just("webhook")
+        KnownDelivery,
+        st.sampled_from(NAMES),
+        _clients,
+        st.integers(0, 3),
+        st.none(),
+        st.just(()),
+        st.just("a1b2c3d4"),
+        st.just("webhook"),
     ),
     max_size=16,
 )
@@ -129,10 +136,10 @@ _filters = st.builds(
 )
 
 
-def keep(archive: Archive, calls: list[Call]) -> RebuildCounts:
+def keep(archive: Archive, calls: list[KnownDelivery]) -> RebuildCounts:
     """Store deliveries as the writing process does."""
     archive.clear()
-    kept: dict[str, Call] = {}
+    kept: dict[str, KnownDelivery] = {}
     submissions = []
     parcels: dict[tuple[str, int], int] = {}
     for call in calls:
@@ -154,7 +161,7 @@ def keep(archive: Archive, calls: list[Call]) -> RebuildCounts:
 @settings(max_examples=40)
 @given(calls=_calls, wanted=st.lists(_filters, min_size=6, max_size=6), limit=st.integers(1, 4))
 def test_every_filter_of_deliveries_returns_each_match_once_in_its_order(
-    archive: Archive, calls: list[Call], wanted: list[DeliveryFilter], limit: int
+    archive: Archive, calls: list[KnownDelivery], wanted: list[DeliveryFilter], limit: int
 ) -> None:
     kept = keep(archive, calls)
     for filters in wanted:
@@ -178,7 +185,8 @@ def chain(neighbours: Callable[[Any], queries.Neighbours], items: list[dict[str,
 def test_a_delivery_and_a_message_have_the_neighbours_of_their_list(archive: Archive) -> None:
     items = ((0, 0, "event"), (1, 1, "nothing"))
     keep(
-        archive, [Call("ship24", f"203.0.113.{n % 3}", n // 2, "unauthorized" if n % 4 == 0 else None, items) for n in range(12)]
+        archive,
+        [KnownDelivery("ship24", f"203.0.113.{n % 3}", n // 2, "unauthorized" if n % 4 == 0 else None, items) for n in range(12)],
     )
     base = archive.database
     for sort in SORTS:
@@ -201,7 +209,9 @@ def test_a_delivery_and_a_message_have_the_neighbours_of_their_list(archive: Arc
 
 
 def test_a_message_that_came_again_and_again_is_found_with_every_copy(archive: Archive) -> None:
-    calls = [Call("ship24", f"203.0.113.{n % 5}", n // 3, None, ((1, n % 2, "event"), (2, 0, "nothing"))) for n in range(40)]
+    calls = [
+        KnownDelivery("ship24", f"203.0.113.{n % 5}", n // 3, None, ((1, n % 2, "event"), (2, 0, "nothing"))) for n in range(40)
+    ]
     kept = keep(archive, calls)
     of_parcel = DeliveryFilter(tracking_number="TN-t-0")
     of_client = of_parcel._replace(client="203.0.113.3")
@@ -212,7 +222,7 @@ def test_a_message_that_came_again_and_again_is_found_with_every_copy(archive: A
 
 
 def test_new_deliveries_neither_hide_nor_double_older_ones(archive: Archive) -> None:
-    first = keep(archive, [Call("ship24", None, n, "unauthorized" if n % 3 else None, ()) for n in range(12)])
+    first = keep(archive, [KnownDelivery("ship24", None, n, "unauthorized" if n % 3 else None, ()) for n in range(12)])
     for wanted in (DeliveryFilter(), DeliveryFilter(outcome="refused"), DeliveryFilter(source="ship24", status=200)):
         page = queries.list_deliveries(archive.database, wanted, NAMES, 2)
         at = NOW + timedelta(seconds=1)
@@ -243,7 +253,7 @@ _verdict_filters = st.builds(
 @settings(max_examples=40)
 @given(calls=_calls, wanted=st.lists(_verdict_filters, min_size=6, max_size=6), limit=st.integers(1, 4))
 def test_every_filter_of_messages_returns_each_match_once_in_its_order(
-    archive: Archive, calls: list[Call], wanted: list[MessageFilter], limit: int
+    archive: Archive, calls: list[KnownDelivery], wanted: list[MessageFilter], limit: int
 ) -> None:
     kept = keep(archive, calls)
     whole = read_all(archive)
@@ -286,7 +296,7 @@ def holds(wanted: MessageFilter, row: dict[str, Any], tracker_id: str | None) ->
 
 
 def test_a_page_of_messages_ends_within_a_large_delivery(archive: Archive) -> None:
-    keep(archive, [Call("ship24", None, 0, None, tuple((n, 0, "event") for n in range(9))) for _ in range(2)])
+    keep(archive, [KnownDelivery("ship24", None, 0, None, tuple((n, 0, "event") for n in range(9))) for _ in range(2)])
     for wanted in (MessageFilter(), MessageFilter(source="ship24"), MessageFilter(tracking_number="tn-t-0")):
 
         def ask(size: int, cursor: str | None, wanted: MessageFilter = wanted) -> queries.ResultPage:
@@ -324,7 +334,7 @@ def test_the_quarantine_is_listed_by_source_and_reason_with_the_beginning_of_wha
 
 @each_row("text", ["\0", "a\0", "\ud800", "\udfff.", "%", "_", "'", '"', "\\", "\U0010ffff", "\u202e", "x" * 5000])
 def test_any_text_can_be_searched_for(archive: Archive, text: str) -> None:
-    keep(archive, [Call("ship24", None, 0, None, ((1, 1, "event"),))])
+    keep(archive, [KnownDelivery("ship24", None, 0, None, ((1, 1, "event"),))])
     base = archive.database
     for tracker in (
         TrackerFilter(text),
@@ -377,7 +387,7 @@ def test_a_foreign_cursor_is_refused(archive: Archive, cursor: str) -> None:
 
 
 def test_a_forged_cursor_only_begins_elsewhere(archive: Archive) -> None:
-    keep(archive, [Call("ship24", None, n, None, ((n % 4, n % 3, "event"),)) for n in range(6)])
+    keep(archive, [KnownDelivery("ship24", None, n, None, ((n % 4, n % 3, "event"),)) for n in range(6)])
     base = archive.database
 
     def found(wanted: TrackerFilter, *key: Any) -> list[str]:

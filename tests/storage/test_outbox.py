@@ -26,7 +26,7 @@ NOW_MICROS = to_micros(NOW)
 LEASE = 60_000_000
 
 
-class Relay:
+class ClaimingRelay:
     """One that claims and settles on a connection of its own."""
 
     def __init__(self, store: Store, owner: str = "relay") -> None:
@@ -103,7 +103,7 @@ def test_each_applied_event_makes_one_change_and_nothing_else_does(tables: str) 
         body = moved("t", 10, 11)
         store.keep(body, moved("t", 9))
         store.keep(body)
-        claimed = Relay(store).claim()
+        claimed = ClaimingRelay(store).claim()
         assert [(c.change.sequence, c.change.occurrence, c.attempts) for c in claimed] == [(1, "2025-03-01T10:00:00", 1)]
         change = claimed[0].change
         assert (change.old_status, change.status, change.status_milestone) == (
@@ -120,7 +120,7 @@ def test_a_change_goes_to_each_target_that_wants_it(tables: str) -> None:
     other = Subscription("other", frozenset({"shiipp"}))
     with opened(tables, ALL, turns, delivered, other) as store:
         store.keep(moved("t", 10), moved("t", 11), moved("t", 12, milestone="delivered"))
-        relay = Relay(store)
+        relay = ClaimingRelay(store)
         found = {name: len(relay.claim(name)) for name in ("all", "turns", "delivered", "other")}
         assert found == {"all": 1, "turns": 1, "delivered": 1, "other": 0}
         waiting = Counter(row["target"] for row in table_rows(tables, "dispatches", "target"))
@@ -130,7 +130,7 @@ def test_a_change_goes_to_each_target_that_wants_it(tables: str) -> None:
 def test_a_trackers_changes_come_one_after_the_other_and_trackers_side_by_side(tables: str) -> None:
     with opened(tables) as store:
         store.keep(moved("a", 10), moved("b", 10), moved("a", 11), moved("b", 11), moved("a", 12))
-        relay = Relay(store)
+        relay = ClaimingRelay(store)
         first = relay.claim()
         assert sorted((c.change.tracker_id, c.change.sequence) for c in first) == [("a", 1), ("b", 1)]
         assert relay.exchange() == Exchanged([], NOW_MICROS + LEASE), "blocked ones wait"
@@ -143,7 +143,7 @@ def test_what_was_dated_by_a_clock_that_was_far_ahead_goes_out_when_the_clock_is
     day = 86_400_000_000
     with opened(tables) as store:
         store.keep(moved("a", 10), moved("a", 11))
-        relay = Relay(store)
+        relay = ClaimingRelay(store)
         assert relay.take(now=NOW_MICROS - day) == []
         assert relay.take(now=NOW_MICROS - 365 * day) == [("a", 1), ("a", 2)]
 
@@ -151,7 +151,7 @@ def test_what_was_dated_by_a_clock_that_was_far_ahead_goes_out_when_the_clock_is
 def test_a_failure_holds_up_its_own_tracker_only_and_until_it_is_due(tables: str) -> None:
     with opened(tables) as store:
         store.keep(moved("bad", 10), moved("bad", 11), moved("good", 10), moved("good", 11))
-        relay = Relay(store)
+        relay = ClaimingRelay(store)
         bad, good = sorted(relay.claim(), key=lambda c: c.change.tracker_id)
         later = NOW_MICROS + 5_000_000
         assert relay.settle(again(bad, later), done(good)) == 2
@@ -163,7 +163,7 @@ def test_a_failure_holds_up_its_own_tracker_only_and_until_it_is_due(tables: str
 def test_the_claims_of_a_dead_relay_come_due_again_and_its_late_outcome_is_ignored(tables: str) -> None:
     with opened(tables) as store:
         store.keep(moved("t", 10))
-        dead, alive = Relay(store, "dead"), Relay(store, "alive")
+        dead, alive = ClaimingRelay(store, "dead"), ClaimingRelay(store, "alive")
         (claimed,) = dead.claim()
         assert alive.claim(now=NOW_MICROS + LEASE - 1) == []
         (repeated,) = alive.claim(now=NOW_MICROS + LEASE)
@@ -175,7 +175,7 @@ def test_the_claims_of_a_dead_relay_come_due_again_and_its_late_outcome_is_ignor
 def test_a_change_that_is_given_up_is_set_aside_with_its_error_and_the_next_one_goes_on(tables: str) -> None:
     with opened(tables) as store:
         store.keep(moved("t", 10), moved("t", 11))
-        relay = Relay(store)
+        relay = ClaimingRelay(store)
         (claimed,) = relay.claim()
         assert relay.settle(done(claimed)._replace(error="ValueError: no such order")) == 1
         (row,) = table_rows(tables, "dead_changes")
@@ -186,7 +186,7 @@ def test_a_change_that_is_given_up_is_set_aside_with_its_error_and_the_next_one_
 def test_what_is_delivered_stays_on_record_and_what_is_delivered_again_replaces_it(tables: str) -> None:
     with opened(tables) as store:
         store.keep(moved("t", 10), moved("u", 10))
-        relay = Relay(store)
+        relay = ClaimingRelay(store)
         first, other = sorted(relay.claim(), key=lambda c: c.change.tracker_id)
         relay.settle(done(first), again(other, NOW_MICROS + 5))
         (record,) = table_rows(tables, "delivered_changes")
@@ -200,14 +200,14 @@ def test_what_is_delivered_stays_on_record_and_what_is_delivered_again_replaces_
 def test_senders_that_name_their_trackers_alike_have_records_of_their_own(tables: str) -> None:
     delivered = [Outcome("m", source, "t", 1, acknowledgement=Acknowledgement(source, 1)) for source in ("ship24", "shiipp")]
     with opened(tables) as store:
-        assert Relay(store).settle(*delivered, delivered[0]) == 0, "their claims are not ours"
+        assert ClaimingRelay(store).settle(*delivered, delivered[0]) == 0, "their claims are not ours"
     records = table_rows(tables, "delivered_changes", order="source")
     assert [(record["source"], record["change_id"]) for record in records] == [("shiipp", "shiipp"), ("ship24", "ship24")]
 
 
 def test_what_comes_next_is_what_could_be_claimed_then(tables: str) -> None:
     with opened(tables) as store:
-        relay = Relay(store)
+        relay = ClaimingRelay(store)
         assert relay.next_due() is None
         store.keep(moved("bad", 10), moved("bad", 11))
         assert relay.next_due() == NOW_MICROS
@@ -222,8 +222,8 @@ def test_what_comes_next_is_what_could_be_claimed_then(tables: str) -> None:
 
 def test_a_target_that_is_stopped_twice_keeps_the_first_reason(tables: str) -> None:
     with opened(tables) as store:
-        Relay(store).stop("first")
-        Relay(store).stop("second")
+        ClaimingRelay(store).stop("first")
+        ClaimingRelay(store).stop("second")
     assert [row["reason"] for row in table_rows(tables, "stopped_targets", "reason")] == ["first"]
 
 
@@ -233,7 +233,7 @@ def test_two_relays_share_the_work_and_take_each_change_once(postgresql_url: str
         one.keep(*(moved(f"t{number % 20}", number // 20) for number in range(100)))
 
         def run(store: Store, mark: str) -> list[tuple[str, int]]:
-            return Relay(store, mark).take(limit=3)
+            return ClaimingRelay(store, mark).take(limit=3)
 
         first, second = together([lambda: run(one, "one"), lambda: run(other, "two")])
         assert sorted(first + second) == sorted((f"t{tracker}", move) for tracker in range(20) for move in range(1, 6))
@@ -245,7 +245,7 @@ def test_two_relays_share_the_work_and_take_each_change_once(postgresql_url: str
 def test_a_target_that_is_stopped_gets_nothing_until_it_is_resumed_and_then_everything(tables: str) -> None:
     with opened(tables, ALL, Subscription("other")) as store:
         store.keep(moved("t", 10))
-        relay, outbox = Relay(store), Outbox(store.database)
+        relay, outbox = ClaimingRelay(store), Outbox(store.database)
         store.transactions.run(lambda connection: outbox.stop(connection, "all", NOW_MICROS, "gone"))
         assert (relay.claim(), len(relay.claim("other"))) == ([], 1)
         assert store.transactions.run(lambda connection: outbox.resume(connection, "all")) is True
@@ -263,7 +263,7 @@ def test_only_the_first_change_of_a_tracker_comes_due_the_others_as_they_become_
         store.keep(moved("t", 10), moved("t", 11))
         store.keep(moved("t", 12))
         assert due_at(tables) == {("t", 1): NOW_MICROS, ("t", 2): BLOCKED, ("t", 3): NOW_MICROS}
-        relay = Relay(store)
+        relay = ClaimingRelay(store)
         exchanged = relay.exchange()
         assert ([c.change.sequence for c in exchanged.claimed], exchanged.blocked) == ([1], 1)
         assert due_at(tables) == {("t", 1): NOW_MICROS + LEASE, ("t", 2): BLOCKED, ("t", 3): BLOCKED}
@@ -278,7 +278,7 @@ def test_only_the_first_change_of_a_tracker_comes_due_the_others_as_they_become_
 def test_one_exchange_settles_claims_and_returns_when_to_ask_again(tables: str) -> None:
     with opened(tables) as store:
         store.keep(moved("a", 10), moved("b", 10), moved("b", 11), moved("c", 10))
-        relay = Relay(store)
+        relay = ClaimingRelay(store)
         first = {c.change.tracker_id: c for c in relay.exchange(limit=2).claimed}
         (one, other) = sorted(first.values(), key=lambda c: c.change.tracker_id)
         later = NOW_MICROS + 5_000_000
@@ -292,7 +292,7 @@ def test_one_exchange_settles_claims_and_returns_when_to_ask_again(tables: str) 
 def test_tries_count_when_they_have_an_outcome_and_claims_without_one_apart(tables: str) -> None:
     with opened(tables) as store:
         store.keep(moved("t", 10))
-        relay, now = Relay(store), NOW_MICROS
+        relay, now = ClaimingRelay(store), NOW_MICROS
         for lost in range(3):
             (claimed,) = relay.claim(now=now)
             assert (claimed.attempts, claimed.unsettled) == (1, lost)
@@ -312,7 +312,7 @@ def test_tries_count_when_they_have_an_outcome_and_claims_without_one_apart(tabl
 def test_what_a_dead_relay_had_claimed_is_given_back_at_once_and_nothing_else(tables: str) -> None:
     with opened(tables) as store:
         store.keep(moved("a", 10), moved("b", 10), moved("c", 10), moved("d", 10))
-        dead, alike, alive = Relay(store, "dead"), Relay(store, "dead%"), Relay(store, "alive")
+        dead, alike, alive = ClaimingRelay(store, "dead"), ClaimingRelay(store, "dead%"), ClaimingRelay(store, "alive")
         (lost,) = dead.claim(limit=1)
         others = [*alike.claim(limit=1), *alive.claim(limit=1)]
         assert dead.release("dead", NOW_MICROS + 5, "all") == 1
@@ -327,7 +327,7 @@ def test_what_a_dead_relay_had_claimed_is_given_back_at_once_and_nothing_else(ta
 def test_a_change_that_another_relay_claimed_is_not_failed_by_the_first_one(tables: str) -> None:
     with opened(tables) as store:
         store.keep(moved("t", 10))
-        slow, quick = Relay(store, "slow"), Relay(store, "quick")
+        slow, quick = ClaimingRelay(store, "slow"), ClaimingRelay(store, "quick")
         (late,) = slow.claim()
         (now_ours,) = quick.claim(now=NOW_MICROS + LEASE)
         assert slow.settle(done(late)._replace(error="given up")) == 0
@@ -344,7 +344,7 @@ def test_what_the_version_before_puts_there_is_served_in_order(tables: str) -> N
         copied = f"INSERT INTO dispatches ({names}) SELECT {names} FROM aside"
         change_database(tables, f"CREATE TABLE aside AS SELECT {names} FROM dispatches", "DELETE FROM dispatches")
         change_database(tables, "UPDATE aside SET due_at = 5", copied)
-        assert sorted(Relay(store).take()) == [("t", 1), ("t", 2), ("u", 1)]
+        assert sorted(ClaimingRelay(store).take()) == [("t", 1), ("t", 2), ("u", 1)]
 
 
 def test_a_change_that_arrives_while_the_one_before_is_settled_still_comes_due(postgresql_url: str) -> None:
@@ -352,13 +352,13 @@ def test_a_change_that_arrives_while_the_one_before_is_settled_still_comes_due(p
     make_tables(postgresql_url)
     with opened(postgresql_url) as store, opened(postgresql_url) as other:
         store.keep(moved("t", 10))
-        relay, outbox = Relay(store), Outbox(store.database)
+        relay, outbox = ClaimingRelay(store), Outbox(store.database)
         (first,) = relay.claim()
 
         def settle_slowly(connection: Connection) -> Exchanged:
             outbox.settle(connection, "all", NOW_MICROS, [done(first)])
             other.keep(moved("t", 11))
-            return Relay(other, "other").exchange()
+            return ClaimingRelay(other, "other").exchange()
 
         meanwhile = store.transactions.run(settle_slowly)
         assert meanwhile == Exchanged([], NOW_MICROS, 0)
@@ -368,7 +368,7 @@ def test_a_change_that_arrives_while_the_one_before_is_settled_still_comes_due(p
 def give_up(store: Store, *trackers: str) -> None:
     """Set aside the first change of each tracker."""
     store.keep(*(moved(tracker, 10) for tracker in trackers))
-    relay = Relay(store)
+    relay = ClaimingRelay(store)
     relay.settle(*(done(c)._replace(error="given up") for c in relay.claim(limit=100)))
 
 
@@ -392,7 +392,7 @@ def test_dead_changes_wait_again_piece_by_piece(tables: str) -> None:
         assert retry(store, 2, DeadFilter(since=NOW_MICROS + 1)) == [0, 0]
         assert retry(store, 2) == [2, 1]
         assert table_rows(tables, "dead_changes") == []
-        assert sorted((c.change.tracker_id, c.attempts) for c in Relay(store).claim()) == [("a", 1), ("b", 1), ("c", 1)]
+        assert sorted((c.change.tracker_id, c.attempts) for c in ClaimingRelay(store).claim()) == [("a", 1), ("b", 1), ("c", 1)]
 
 
 def test_a_change_that_is_both_waiting_and_dead_waits_once_after_a_retry(tables: str) -> None:
@@ -403,7 +403,7 @@ def test_a_change_that_is_both_waiting_and_dead_waits_once_after_a_retry(tables:
         change_database(tables, f"INSERT INTO dispatches ({names}, due_at, attempts, error, made_at) {copied}")
         assert retry(store) == [2]
         assert table_rows(tables, "dead_changes") == []
-        assert sorted(Relay(store).take()) == [("a", 1), ("b", 1)]
+        assert sorted(ClaimingRelay(store).take()) == [("a", 1), ("b", 1)]
 
 
 def test_what_is_given_up_while_a_retry_moves_others_is_not_lost(postgresql_url: str) -> None:

@@ -94,7 +94,7 @@ def test_processes_that_have_just_started_are_not_judged_unless_the_mismatch_is_
 # In the database
 
 
-class Store:
+class ProcessStore:
     """A database, and one process that writes to it."""
 
     def __init__(self, url: str) -> None:
@@ -128,8 +128,8 @@ class Store:
 
 
 @pytest.fixture
-def store(database_url: str) -> Iterator[Store]:
-    store = Store(database_url)
+def store(database_url: str) -> Iterator[ProcessStore]:
+    store = ProcessStore(database_url)
     yield store
     store.close()
 
@@ -138,7 +138,7 @@ def test_a_row_has_the_columns_of_its_table() -> None:
     assert ProcessRow._fields == tuple(table_of(ProcessTable).columns.keys())
 
 
-def test_the_rows_of_a_process_are_refreshed_and_removed_when_it_ends(store: Store) -> None:
+def test_the_rows_of_a_process_are_refreshed_and_removed_when_it_ends(store: ProcessStore) -> None:
     rows = process(RECEIVER, "shop"), process(RELAY, "shop", "some.module.handler")
     store.note(*rows)
     assert read_processes(store.database, NOW) == ([rows[0]], [rows[1]])
@@ -151,7 +151,7 @@ def test_the_rows_of_a_process_are_refreshed_and_removed_when_it_ends(store: Sto
 
 
 @pytest.mark.parametrize("away", [-KEPT_MICROS, KEPT_MICROS])
-def test_rows_of_processes_that_are_gone_are_removed(store: Store, away: int) -> None:
+def test_rows_of_processes_that_are_gone_are_removed(store: ProcessStore, away: int) -> None:
     store.note(process(RECEIVER, name="gone", seen_at=NOW + away + (SECOND if away > 0 else -SECOND)))
     store.note(process(RECEIVER, name="beside", seen_at=NOW - KEPT_MICROS // 2))
     store.note(process(RECEIVER, name="self"))
@@ -161,7 +161,7 @@ def test_rows_of_processes_that_are_gone_are_removed(store: Store, away: int) ->
 # The sign of life
 
 
-def test_a_process_puts_down_its_roles_every_30_seconds_and_what_is_new_at_once(store: Store) -> None:
+def test_a_process_puts_down_its_roles_every_30_seconds_and_what_is_new_at_once(store: ProcessStore) -> None:
     state = RelayState()
     heartbeat = Heartbeat(store.do, ["shop"], lambda: state)
 
@@ -179,14 +179,14 @@ def test_a_process_puts_down_its_roles_every_30_seconds_and_what_is_new_at_once(
     assert seen(NOW + 32 * SECOND)[RELAY][0] == NOW + 2 * SECOND, "a relay that does not run is not seen"
 
 
-def test_a_process_without_a_relay_and_without_deliveries_is_not_listed(store: Store) -> None:
+def test_a_process_without_a_relay_and_without_deliveries_is_not_listed(store: ProcessStore) -> None:
     asyncio.run(Heartbeat(store.do, None, RelayState).beat(NOW))
     assert store.ids() == []
 
 
 @pytest.mark.parametrize("error", [StorageUnavailable("away"), RuntimeError("a bug")])
 def test_a_sign_of_life_that_fails_is_logged_once_and_the_next_one_comes(
-    store: Store, monkeypatch: pytest.MonkeyPatch, error: Exception
+    store: ProcessStore, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     monkeypatch.setattr("receiver.relay.heartbeat._CHECK_SECONDS", 0)
 
@@ -215,17 +215,17 @@ def rules(target_minutes: float = 60) -> AlarmThresholds:
     return AlarmThresholds({}, 0, 0, 0, 0, 0, target_minutes=target_minutes)
 
 
-def wait_for_target(store: Store, since: int, target: str = "shop") -> None:
+def wait_for_target(store: ProcessStore, since: int, target: str = "shop") -> None:
     key = {"target": target, "source": "ship24", "tracker_id": "t", "move": 1}
     add_row(store.url, "dispatches", **key, event_id="e", due_at=since, attempts=0, made_at=since)
 
 
-def begun(store: Store, watch: AlarmMonitor, now: int = NOW) -> list[tuple[str, str]]:
+def begun(store: ProcessStore, watch: AlarmMonitor, now: int = NOW) -> list[tuple[str, str]]:
     asyncio.run(watch.step(now))
     return [(alarm["name"], alarm["subject"]) for alarm in watch.on()]
 
 
-def test_changes_that_wait_while_no_relay_runs_are_an_alarm_until_one_runs(store: Store) -> None:
+def test_changes_that_wait_while_no_relay_runs_are_an_alarm_until_one_runs(store: ProcessStore) -> None:
     store.note(process(RECEIVER, "shop"))
     wait_for_target(store, NOW - 5 * MINUTE)
     watch = store.watch(rules())
@@ -237,14 +237,14 @@ def test_changes_that_wait_while_no_relay_runs_are_an_alarm_until_one_runs(store
     assert begun(store, watch) == []
 
 
-def test_the_relay_of_the_service_itself_counts(store: Store) -> None:
+def test_the_relay_of_the_service_itself_counts(store: ProcessStore) -> None:
     store.note(process(RECEIVER, "shop"), process(RELAY, "shop"))
     wait_for_target(store, NOW - 50 * MINUTE)
     assert begun(store, store.watch(rules())) == []
 
 
 def test_a_relay_on_another_machine_counts(postgresql_url: str) -> None:
-    store = Store(postgresql_url)
+    store = ProcessStore(postgresql_url)
     store.note(process(RELAY, "shop", name="b"))
     store.note(process(RECEIVER, "shop"))
     wait_for_target(store, NOW - 50 * MINUTE)
@@ -252,7 +252,7 @@ def test_a_relay_on_another_machine_counts(postgresql_url: str) -> None:
     store.close()
 
 
-def test_a_relay_that_is_seen_no_more_does_not_count(store: Store) -> None:
+def test_a_relay_that_is_seen_no_more_does_not_count(store: ProcessStore) -> None:
     store.note(process(RECEIVER, "shop"), process(RELAY, "shop"))
     later = NOW + RUNNING_MICROS + SECOND
     update_rows(store.url, "processes", {"role": "receiver"}, seen_at=later)
@@ -260,18 +260,18 @@ def test_a_relay_that_is_seen_no_more_does_not_count(store: Store) -> None:
     assert begun(store, store.watch(rules()), later) == [("relay", "")]
 
 
-def test_without_waiting_changes_a_missing_relay_is_no_alarm(store: Store) -> None:
+def test_without_waiting_changes_a_missing_relay_is_no_alarm(store: ProcessStore) -> None:
     store.note(process(RECEIVER, "shop"))
     assert begun(store, store.watch(rules())) == []
 
 
-def test_without_targets_a_missing_relay_is_no_alarm(store: Store) -> None:
+def test_without_targets_a_missing_relay_is_no_alarm(store: ProcessStore) -> None:
     store.note(process(RECEIVER))
     wait_for_target(store, NOW - 30 * MINUTE, "no-longer-named")
     assert begun(store, store.watch(rules())) == []
 
 
-def test_during_a_restart_a_missing_relay_is_no_alarm_though_changes_have_failed_for_long(store: Store) -> None:
+def test_during_a_restart_a_missing_relay_is_no_alarm_though_changes_have_failed_for_long(store: ProcessStore) -> None:
     wait_for_target(store, NOW - 50 * MINUTE)
     assert begun(store, store.watch(rules(), started_at=NOW)) == [], "nobody has been seen yet"
     store.note(process(RECEIVER, "shop"))
@@ -279,7 +279,7 @@ def test_during_a_restart_a_missing_relay_is_no_alarm_though_changes_have_failed
     assert begun(store, store.watch(rules(), started_at=NOW - 5 * MINUTE)) == [("relay", "")]
 
 
-def test_a_restart_does_not_end_the_alarm_before_anybody_has_been_seen(store: Store) -> None:
+def test_a_restart_does_not_end_the_alarm_before_anybody_has_been_seen(store: ProcessStore) -> None:
     store.note(process(RECEIVER, "shop"))
     wait_for_target(store, NOW - 5 * MINUTE)
     assert begun(store, store.watch(rules())) == [("relay", "")]
@@ -287,7 +287,7 @@ def test_a_restart_does_not_end_the_alarm_before_anybody_has_been_seen(store: St
     assert begun(store, store.watch(rules(), started_at=NOW)) == [("relay", "")]
 
 
-def test_settings_that_differ_are_an_alarm_by_target_until_they_are_the_same(store: Store) -> None:
+def test_settings_that_differ_are_an_alarm_by_target_until_they_are_the_same(store: ProcessStore) -> None:
     watch = store.watch(rules())
     store.note(process(RECEIVER, "shop"), process(RELAY, "mail"))
     assert begun(store, watch) == [("settings", "mail"), ("settings", "shop")]
@@ -296,7 +296,7 @@ def test_settings_that_differ_are_an_alarm_by_target_until_they_are_the_same(sto
     assert begun(store, watch) == []
 
 
-def test_an_operator_can_switch_these_alarms_off(store: Store) -> None:
+def test_an_operator_can_switch_these_alarms_off(store: ProcessStore) -> None:
     store.note(process(RECEIVER, "shop"))
     wait_for_target(store, NOW - DAY)
     assert begun(store, store.watch(rules(target_minutes=0))) == []

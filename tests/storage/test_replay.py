@@ -31,7 +31,7 @@ FIXED = make_sources({"package_id": ["odd_name"]}, {})
 ALL = Subscription("all")
 
 
-class WriterClient(Store):
+class ReplayStore(Store):
     """A store that receives deliveries of any kind, one a second, and replays them."""
 
     def __init__(self, url: str) -> None:
@@ -62,9 +62,9 @@ class WriterClient(Store):
 
 
 @pytest.fixture
-def writer_client(database_url: str) -> Iterator[WriterClient]:
+def writer_client(database_url: str) -> Iterator[ReplayStore]:
     make_tables(database_url)
-    opened = WriterClient(database_url)
+    opened = ReplayStore(database_url)
     yield opened
     opened.close()
 
@@ -82,7 +82,7 @@ def package(**fields: Any) -> bytes:
     return json.dumps(fields).encode()
 
 
-def check_again_changes_nothing(writer_client: WriterClient, delivery_id: str, **how: Any) -> None:
+def check_again_changes_nothing(writer_client: ReplayStore, delivery_id: str, **how: Any) -> None:
     before = contents(writer_client.url)
     again = writer_client.replay(delivery_id, **how)
     assert (again.changed, again.trackers) == (False, ())
@@ -91,7 +91,7 @@ def check_again_changes_nothing(writer_client: WriterClient, delivery_id: str, *
 
 
 @pytest.mark.parametrize("force", [False, True])
-def test_what_was_decided_stays_as_it_is(writer_client: WriterClient, force: bool) -> None:
+def test_what_was_decided_stays_as_it_is(writer_client: ReplayStore, force: bool) -> None:
     event = ship24.event("e1")
     first = writer_client.call(
         ship24.body(ship24.item("m1", "t", [event]), ship24.item("m2", "t", [ship24.event("e0", "2024-01-01")]))
@@ -107,7 +107,7 @@ def test_what_was_decided_stays_as_it_is(writer_client: WriterClient, force: boo
     assert verdicts(writer_client.replay(manifest[1])) == [("duplicate", "duplicate")]
 
 
-def test_what_could_not_be_mapped_is_decided_after_the_fix(writer_client: WriterClient) -> None:
+def test_what_could_not_be_mapped_is_decided_after_the_fix(writer_client: ReplayStore) -> None:
     lost = writer_client.call(package(odd_name="P1", entry_date_time="2025-05-01T10:00:00"), SOURCES[1])
     check_again_changes_nothing(writer_client, lost)
     (row,) = table_rows(writer_client.url, "sightings")
@@ -124,7 +124,7 @@ def test_what_could_not_be_mapped_is_decided_after_the_fix(writer_client: Writer
     check_again_changes_nothing(writer_client, lost, sources=FIXED, force=True)
 
 
-def test_a_message_that_was_sent_again_after_the_fix_stays_with_its_delivery(writer_client: WriterClient) -> None:
+def test_a_message_that_was_sent_again_after_the_fix_stays_with_its_delivery(writer_client: ReplayStore) -> None:
     body = package(odd_name="P1", entry_date_time="2025-05-01T10:00:00")
     lost = writer_client.call(body, SOURCES[1])
     writer_client.call(body, FIXED[1])
@@ -134,7 +134,7 @@ def test_a_message_that_was_sent_again_after_the_fix_stays_with_its_delivery(wri
     check_again_changes_nothing(writer_client, lost, sources=FIXED)
 
 
-def test_an_unreadable_body_is_decided_once_it_can_be_read(writer_client: WriterClient) -> None:
+def test_an_unreadable_body_is_decided_once_it_can_be_read(writer_client: ReplayStore) -> None:
     came = delivery(ship24.body(ship24.item("m", "t"), 5))
     writer_client.keep_submission(Submission(came, error=UnexpectedShape("Expected something else.")))
     replayed = writer_client.replay(came.id)
@@ -145,7 +145,7 @@ def test_an_unreadable_body_is_decided_once_it_can_be_read(writer_client: Writer
     check_again_changes_nothing(writer_client, came.id, force=True)
 
 
-def test_a_body_that_still_cannot_be_read_says_why(writer_client: WriterClient) -> None:
+def test_a_body_that_still_cannot_be_read_says_why(writer_client: ReplayStore) -> None:
     lost = writer_client.call(b"{")
     before = contents(writer_client.url)
     replayed = writer_client.replay(lost)
@@ -155,7 +155,7 @@ def test_a_body_that_still_cannot_be_read_says_why(writer_client: WriterClient) 
     assert differing(before, contents(writer_client.url)) == set()
 
 
-def test_what_could_not_be_decided_for_a_fault_of_ours_is_decided_after_it(writer_client: WriterClient) -> None:
+def test_what_could_not_be_decided_for_a_fault_of_ours_is_decided_after_it(writer_client: ReplayStore) -> None:
     poison(writer_client.url)
     lost = writer_client.call(ship24.body(ship24.item("poison", "t"), ship24.item("fine", "t2")))
     assert {row["reason"] for row in table_rows(writer_client.url, "quarantine", "reason")} == {"undecidable"}
@@ -167,7 +167,7 @@ def test_what_could_not_be_decided_for_a_fault_of_ours_is_decided_after_it(write
     check_again_changes_nothing(writer_client, lost)
 
 
-def test_a_time_far_ahead_is_applied_when_it_is_forced_and_only_then(writer_client: WriterClient) -> None:
+def test_a_time_far_ahead_is_applied_when_it_is_forced_and_only_then(writer_client: ReplayStore) -> None:
     writer_client.call(ship24.body(ship24.item("m0", "t", [ship24.event("e0")])))
     early = writer_client.call(ship24.body(ship24.item("m1", "t", [ship24.event("e1", FAR_AHEAD, statusMilestone="delivered")])))
     check_again_changes_nothing(writer_client, early)
@@ -187,7 +187,7 @@ def test_a_time_far_ahead_is_applied_when_it_is_forced_and_only_then(writer_clie
     check_again_changes_nothing(writer_client, early, force=True)
 
 
-def test_force_decides_the_quarantined_events_of_a_known_message(writer_client: WriterClient) -> None:
+def test_force_decides_the_quarantined_events_of_a_known_message(writer_client: ReplayStore) -> None:
     events = [ship24.event("e1"), ship24.event("e2", FAR_AHEAD), ship24.event("e3", "yesterday")]
     mixed = writer_client.call(
         ship24.body(ship24.item("m", "t", [ship24.event("e0", "2025-03-02")]), ship24.item("m1", "t", events))
@@ -201,7 +201,7 @@ def test_force_decides_the_quarantined_events_of_a_known_message(writer_client: 
     check_again_changes_nothing(writer_client, mixed, force=True)
 
 
-def test_force_names_the_events_of_messages_without_an_id_as_the_first_pass_does(writer_client: WriterClient) -> None:
+def test_force_names_the_events_of_messages_without_an_id_as_the_first_pass_does(writer_client: ReplayStore) -> None:
     statuses = [
         {"manifest_id": 7, "status": status, "status_date": day} for status, day in (("A", "2062-01-01"), ("B", "2062-01-02"))
     ]
@@ -214,7 +214,7 @@ def test_force_names_the_events_of_messages_without_an_id_as_the_first_pass_does
     check_again_changes_nothing(writer_client, early, force=True)
 
 
-def test_force_obeys_the_order_of_events(writer_client: WriterClient) -> None:
+def test_force_obeys_the_order_of_events(writer_client: ReplayStore) -> None:
     early = writer_client.call(ship24.body(ship24.item("m1", "t", [ship24.event("e1", FAR_AHEAD)])))
     later = writer_client.call(ship24.body(ship24.item("m2", "t", [ship24.event("e2", "2028-01-01")])))
     assert verdicts(writer_client.replay(later, force=True)) == [("quarantined implausible_future", "applied")]
@@ -223,14 +223,14 @@ def test_force_obeys_the_order_of_events(writer_client: WriterClient) -> None:
     assert (tracker["latest_event_id"], tracker["moves"]) == ("e2", 1)
 
 
-def test_a_copy_of_a_message_in_quarantine_stays_a_copy(writer_client: WriterClient) -> None:
+def test_a_copy_of_a_message_in_quarantine_stays_a_copy(writer_client: ReplayStore) -> None:
     item = ship24.item("m", "t", [ship24.event("e", FAR_AHEAD)])
     first, copy = writer_client.call(ship24.body(item)), writer_client.call(ship24.body(item))
     check_again_changes_nothing(writer_client, copy, force=True)
     assert writer_client.replay(first, force=True).changed is True
 
 
-def test_a_message_without_a_tracker_gets_the_one_that_can_be_read_now(writer_client: WriterClient) -> None:
+def test_a_message_without_a_tracker_gets_the_one_that_can_be_read_now(writer_client: ReplayStore) -> None:
     body = ship24.body(ship24.item("m", "t"))
     came = parse_delivery(SOURCES[0], delivery(body))
     writer_client.keep_submission(
@@ -243,7 +243,7 @@ def test_a_message_without_a_tracker_gets_the_one_that_can_be_read_now(writer_cl
 
 
 @pytest.mark.parametrize("force", [False, True])
-def test_a_dry_run_tells_all_and_changes_nothing(writer_client: WriterClient, force: bool) -> None:
+def test_a_dry_run_tells_all_and_changes_nothing(writer_client: ReplayStore, force: bool) -> None:
     events = [ship24.event("e1"), ship24.event("e2", FAR_AHEAD)]
     ids = [
         writer_client.call(ship24.body(ship24.item("m1", "t", events), 7)),
@@ -256,7 +256,7 @@ def test_a_dry_run_tells_all_and_changes_nothing(writer_client: WriterClient, fo
         assert writer_client.replay(delivery_id, force=force, sources=FIXED) == foretold
 
 
-def test_a_replay_decides_as_of_the_arrival_of_the_delivery(writer_client: WriterClient) -> None:
+def test_a_replay_decides_as_of_the_arrival_of_the_delivery(writer_client: ReplayStore) -> None:
     """Neither has a time, so their arrival decides; and the later word on the manifest stays."""
     lost = writer_client.call(package(odd_name="P1", manifest_id="M1", message_id="early"), SOURCES[1])
     writer_client.call(package(package_id="P1", manifest_id="M2", message_id="late"), SOURCES[1])
@@ -268,7 +268,7 @@ def test_a_replay_decides_as_of_the_arrival_of_the_delivery(writer_client: Write
     assert event["received_at"] == delivery_row["received_at"]
 
 
-def test_what_is_not_there_and_what_cannot_be_decided_is_said(writer_client: WriterClient) -> None:
+def test_what_is_not_there_and_what_cannot_be_decided_is_said(writer_client: ReplayStore) -> None:
     refused = Delivery(*delivery(b"")._replace(id="refused"))
     writer_client.keep_submission(Submission(refused, error=NotFound("Off.")))
     pruned = writer_client.call(ship24.single())
@@ -285,7 +285,7 @@ def test_what_is_not_there_and_what_cannot_be_decided_is_said(writer_client: Wri
             writer_client.replay(delivery_id)
 
 
-def test_a_body_that_is_pruned_between_reading_and_deciding_is_not_decided(writer_client: WriterClient) -> None:
+def test_a_body_that_is_pruned_between_reading_and_deciding_is_not_decided(writer_client: ReplayStore) -> None:
     lost = writer_client.call(ship24.body(ship24.item("m", "t", [ship24.event("e", FAR_AHEAD)])))
     submission = parse_stored(SOURCES, read_delivery(writer_client.database, lost))
     delete_rows(writer_client.url, "bodies")
@@ -297,8 +297,8 @@ def test_a_body_that_is_pruned_between_reading_and_deciding_is_not_decided(write
 def test_the_second_of_two_replays_sees_what_the_first_did(postgresql_url: str) -> None:
     make_tables(postgresql_url)
     with (
-        closing(WriterClient(postgresql_url)) as one,
-        closing(WriterClient(postgresql_url)) as other,
+        closing(ReplayStore(postgresql_url)) as one,
+        closing(ReplayStore(postgresql_url)) as other,
         ThreadPoolExecutor(1) as thread,
     ):
         early = one.call(ship24.body(ship24.item("m", "t", [ship24.event("e", FAR_AHEAD)])))

@@ -14,7 +14,7 @@ LIMIT, ROOM = 10, 25
 DISCONNECT = {"type": "http.disconnect"}
 
 
-class Connection:
+class Pieces:
     """A `receive` that gives pieces, then what comes at the end; it knows how many were asked for."""
 
     def __init__(self, *pieces: bytes, broken: bool = False) -> None:
@@ -35,7 +35,7 @@ def make_reader(room: int = ROOM) -> tuple[BodyReader, MemoryBudget]:
     return BodyReader(LIMIT, memory), memory
 
 
-def read(reader: BodyReader, connection: Connection, declared: bytes | None = None) -> bytes:
+def read(reader: BodyReader, connection: Pieces, declared: bytes | None = None) -> bytes:
     return asyncio.run(reader.read(connection.receive, declared))
 
 
@@ -63,7 +63,7 @@ def has_room(memory: MemoryBudget, size: int = ROOM) -> bool:
 )
 def test_a_body_within_the_limit_is_read_whole_and_stays_reserved(pieces: list[bytes], declared: bytes | None) -> None:
     reader, memory = make_reader()
-    body = read(reader, Connection(*pieces), declared)
+    body = read(reader, Pieces(*pieces), declared)
     assert body == b"".join(pieces)
     assert has_room(memory, ROOM - len(body))
     reader.release(body)
@@ -77,7 +77,7 @@ def test_a_body_within_the_limit_is_read_whole_and_stays_reserved(pieces: list[b
 )
 def test_a_declared_size_over_the_limit_is_refused_before_anything_is_read(declared: bytes) -> None:
     reader, memory = make_reader()
-    connection = Connection(b"x")
+    connection = Pieces(b"x")
     with pytest.raises(BodyTooLarge, match="at most 10 bytes"):
         read(reader, connection, declared)
     assert connection.asked == 0
@@ -97,7 +97,7 @@ def test_a_counted_size_over_the_limit_is_refused_and_no_more_is_read(
     pieces: list[bytes], asked: int, declared: bytes | None
 ) -> None:
     reader, memory = make_reader()
-    connection = Connection(*pieces)
+    connection = Pieces(*pieces)
     with pytest.raises(BodyTooLarge) as refusal:
         read(reader, connection, declared)
     assert connection.asked == asked
@@ -109,7 +109,7 @@ def test_a_counted_size_over_the_limit_is_refused_and_no_more_is_read(
 def test_a_connection_that_ends_early_gives_its_memory_back(pieces: list[bytes]) -> None:
     reader, memory = make_reader()
     with pytest.raises(BodyIncomplete):
-        read(reader, Connection(*pieces, broken=True))
+        read(reader, Pieces(*pieces, broken=True))
     assert has_room(memory)
 
 
@@ -117,7 +117,7 @@ def test_a_connection_that_ends_early_gives_its_memory_back(pieces: list[bytes])
 def test_a_body_without_room_is_503_with_retry_after_and_holds_no_memory(pieces: Iterable[bytes]) -> None:
     reader, memory = make_reader(room=5)
     with pytest.raises(Busy):
-        read(reader, Connection(*pieces))
+        read(reader, Pieces(*pieces))
     assert has_room(memory, 5)
 
 
@@ -146,9 +146,9 @@ def test_a_body_that_is_waited_for_in_vain_gives_its_memory_back() -> None:
 
 def test_the_bodies_of_all_requests_share_the_memory() -> None:
     reader, memory = make_reader()
-    bodies = [read(reader, Connection(b"0123456789")) for _ in range(2)]
+    bodies = [read(reader, Pieces(b"0123456789")) for _ in range(2)]
     with pytest.raises(Busy):
-        read(reader, Connection(b"0123456789"))
+        read(reader, Pieces(b"0123456789"))
     reader.release(bodies.pop())
-    assert read(reader, Connection(b"0123456789")) == bodies.pop()
+    assert read(reader, Pieces(b"0123456789")) == bodies.pop()
     assert has_room(memory, 5)

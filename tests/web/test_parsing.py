@@ -42,7 +42,7 @@ def one_slice_a_turn() -> ParsingQueue:
     return ParsingQueue(1.5, lambda: float(next(ticks)))
 
 
-class Connection:
+class SlicedConnection:
     """Has slices to parse, and writes down in whose turn each one was."""
 
     def __init__(self, name: str, queue: ParsingQueue, order: list[str], note: Callable[[], None]) -> None:
@@ -68,7 +68,7 @@ class Connection:
 
 async def _parse_all(names: str) -> tuple[str, Counter[int]]:
     turns, order, queue = Turns(), list[str](), one_slice_a_turn()
-    connections = [Connection(name, queue, order, turns.note) for name in names]
+    connections = [SlicedConnection(name, queue, order, turns.note) for name in names]
     for connection in connections:
         connection.wait()
     for connection in connections:
@@ -90,7 +90,7 @@ async def _fail_one() -> str:
     order, queue, loop = list[str](), one_slice_a_turn(), asyncio.get_running_loop()
     loop.set_exception_handler(lambda _loop, _context: order.append("failed"))
     queue.put(loop, _fail)
-    connection = Connection("a", queue, order, lambda: None)
+    connection = SlicedConnection("a", queue, order, lambda: None)
     connection.wait()
     await connection.is_done.wait()
     return " ".join(order)

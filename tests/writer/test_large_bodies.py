@@ -62,7 +62,7 @@ async def _know_no_windows() -> dict[str, int]:
     return {}
 
 
-class Reading:
+class ReadingProcess:
     """A webhook whose writing process is the test: it sees which bodies are parsed here, and which are passed on."""
 
     def __init__(self) -> None:
@@ -121,7 +121,7 @@ def padded(size: int) -> bytes:
 
 
 def test_a_small_body_is_read_at_once() -> None:
-    reading = Reading()
+    reading = ReadingProcess()
     handed = asyncio.run(reading.post(padded(MAX_READ_HERE_BYTES)))
     assert isinstance(handed, Keep)
     assert reading.read_here == [MAX_READ_HERE_BYTES]
@@ -137,7 +137,7 @@ def test_a_small_body_is_read_at_once() -> None:
     ],
 )
 def test_a_large_or_compressed_body_is_handed_on_as_it_came(content: bytes, headers: list[tuple[bytes, bytes]]) -> None:
-    reading = Reading()
+    reading = ReadingProcess()
     handed = asyncio.run(reading.post(content, *headers))
     assert isinstance(handed, Read)
     assert handed.unread.delivery.body == content
