@@ -4,7 +4,7 @@ Each transaction has a bounded size.
 """
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from time import monotonic
 from typing import TypeAlias
 
@@ -18,6 +18,7 @@ from receiver.maintenance.replay import StoredReplay
 from receiver.storage import queries
 from receiver.storage.database import Database
 from receiver.storage.queries import MAX_LIMIT, QuarantineFilter
+from receiver.storage.queries.pages import ResultPage
 from receiver.storage.statements import chunks
 from receiver.writer.commands.operators import Audited
 from receiver.writer.commands.quarantine import DismissItems, ReopenItems
@@ -59,24 +60,22 @@ async def change_matching(
 
     Return their number, and whether there may be more.
     """
-    deadline, changed, cursor, is_first = monotonic() + seconds, 0, None, True
-    while is_first or (cursor is not None and monotonic() < deadline):
-        page = await read(queries.list_quarantine, database, wanted, MAX_LIMIT, cursor)
+    changed, more = 0, False
+    async for page in _read_pages(read, database, wanted, MAX_LIMIT, seconds):
         changed += await change([item["id"] for item in page.items])
-        cursor, is_first = page.next, False
-    return changed, cursor is not None
+        more = page.next is not None
+    return changed, more
 
 
 async def count_matching(
     read: RunQuery, database: Database, wanted: QuarantineFilter, seconds: float
 ) -> tuple[Counter[str], bool]:
     """Count the items that match a filter by reason, for at most `seconds`. Return also whether there may be more."""
-    deadline, reasons, cursor, is_first = monotonic() + seconds, Counter[str](), None, True
-    while is_first or (cursor is not None and monotonic() < deadline):
-        page = await read(queries.list_quarantine, database, wanted, MAX_LIMIT, cursor)
+    reasons, more = Counter[str](), False
+    async for page in _read_pages(read, database, wanted, MAX_LIMIT, seconds):
         reasons.update(item["reason"] for item in page.items)
-        cursor, is_first = page.next, False
-    return reasons, cursor is not None
+        more = page.next is not None
+    return reasons, more
 
 
 async def retry_items(
@@ -102,14 +101,26 @@ async def retry_matching(
 
     Return the effect, and the cursor to continue from, None at the end.
     """
-    deadline, retried, done, is_first = monotonic() + seconds, Retried.of_none(), set[str](), True
-    while is_first or (cursor is not None and monotonic() < deadline):
-        page = await read(queries.list_quarantine, database, wanted._replace(state="open"), _RETRIED, cursor)
+    retried, done = Retried.of_none(), set[str]()
+    async for page in _read_pages(read, database, wanted._replace(state="open"), _RETRIED, seconds, cursor):
         named = {item["delivery_id"] for item in page.items} - done
         retried = await retry_deliveries(replayer, named, make_entry, dry_run=dry_run, before=retried)
         done |= named
-        cursor, is_first = page.next, False
+        cursor = page.next
     return retried, cursor
+
+
+async def _read_pages(
+    read: RunQuery, database: Database, wanted: QuarantineFilter, limit: int, seconds: float, cursor: str | None = None
+) -> AsyncIterator[ResultPage]:
+    """Yield the pages of items that match a filter from the cursor on: at least one, and others for at most `seconds`."""
+    deadline = monotonic() + seconds
+    while True:
+        page: ResultPage = await read(queries.list_quarantine, database, wanted, limit, cursor)
+        yield page
+        cursor = page.next
+        if cursor is None or monotonic() >= deadline:
+            return
 
 
 async def retry_deliveries(

@@ -1,5 +1,6 @@
 """`receiver backup` and `receiver restore`, as an operator runs them."""
 
+import os
 import shutil
 import sqlite3
 from collections.abc import Mapping
@@ -207,6 +208,18 @@ def test_restore_puts_the_copy_in_place_and_keeps_what_was_there(service: StartS
     assert running.post(ship24.single("after")).outcomes() == ["applied"]
     actions = [row["action"] for row in table_rows(url, "audit", "action", order="id")]
     assert actions == ["backup", "restore"]
+
+
+def test_a_copy_and_a_restored_database_belong_to_the_owner_of_the_database(url: str, tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        lacking("only root may give files to others")
+    database, owner = tmp_path / "data/receiver.db", 12345
+    for file in (database.parent, *database.parent.iterdir()):
+        os.chown(file, owner, owner)
+    run(tmp_path, environment(url), "backup", "copy.db")
+    assert ((tmp_path / "copy.db").stat().st_uid, (tmp_path / "copy.db").stat().st_gid) == (owner, owner)
+    run(tmp_path, environment(url), "restore", "copy.db")
+    assert (database.stat().st_uid, database.stat().st_gid, messages(url)) == (owner, owner, {"before"})
 
 
 def test_nothing_is_restored_under_a_running_service(service: StartService, url: str, copy: Path) -> None:

@@ -1,13 +1,19 @@
 """The quarantine as a worklist, through a running service: API, command line and console close the same items."""
 
+import asyncio
 import html
 import json
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from receiver.maintenance.quarantine import change_matching
+from receiver.storage.database import Database
+from receiver.storage.queries import QuarantineFilter
+from receiver.storage.queries.pages import ResultPage
 from receiver.web.api.schemas.commands import DismissAnswer, ReopenAnswer, RetryQuarantineAnswer
 from tests.conftest import StartService
 from tests.harness import ship24
@@ -220,3 +226,18 @@ def test_the_items_of_a_delivery_are_listed(running: Service) -> None:
     assert set(listed(running, f"?{of_first}")) == set()
     assert set(listed(running, f"?{of_first}&state=all")) == {"a", "b"}
     assert set(listed(running)) == {"c"}
+
+
+@each_row(("seconds", "found"), [(60, (3, False)), (0, (2, True))], ids=["all pages", "one page, and there is more"])
+def test_items_that_match_a_filter_are_changed_page_by_page_until_the_time_is_up(
+    sqlite_url: str, seconds: float, found: tuple[int, bool]
+) -> None:
+    pages = {None: ResultPage([{"id": "3"}, {"id": "2"}], "2"), "2": ResultPage([{"id": "1"}], None)}
+
+    async def read(_query: object, _database: object, _wanted: object, _limit: int, cursor: str | None) -> ResultPage:
+        return pages[cursor]
+
+    async def change(ids: Sequence[str]) -> int:
+        return len(ids)
+
+    assert asyncio.run(change_matching(read, Database(sqlite_url), QuarantineFilter(), seconds, change)) == found
