@@ -100,6 +100,7 @@ def test_a_target_that_hangs_holds_up_no_other(url: str) -> None:
     with answering(HANG) as dead, answering() as alive, relaying(url, shop(dead, seconds=1.0), shop(alive, "alive")):
         wait_until(lambda: len(dead.calls) >= AT_ONCE, "all calls to it hang")
         wait_until(lambda: len(alive.calls) == 100, "another target gets everything")
+        assert sum(row["claim"] is not None for row in rows(url)) <= AT_ONCE, "what cannot go out yet is left to others"
 
 
 def test_a_target_that_was_down_gets_everything(url: str) -> None:
