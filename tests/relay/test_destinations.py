@@ -75,6 +75,25 @@ def test_a_name_that_leads_to_a_private_address_is_not_connected_to(address: str
         assert endpoint.connections == 0
 
 
+def test_a_public_address_needs_no_permission_and_its_error_is_the_one_that_is_raised() -> None:
+    def resolve(_host: str, port: int, **_: Any) -> list[tuple[Any, ...]]:
+        private = (socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", port))
+        return [private, (socket.AF_INET6, socket.SOCK_STREAM, 0, "", ("8.8.8.8", port))]  # of the wrong family: nothing is sent
+
+    with answering() as endpoint:
+        with pytest.raises(socket.gaierror):
+            connect("shop.invalid", endpoint.port, 5.0, allow_private=False, resolve=resolve)
+        assert endpoint.connections == 0
+
+
+def test_a_connection_has_the_time_out_and_sends_small_requests_at_once() -> None:
+    with (
+        answering() as endpoint,
+        connect("shop.invalid", endpoint.port, 5.0, allow_private=True, resolve=Resolver("127.0.0.1")) as made,
+    ):
+        assert (made.gettimeout(), made.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)) == (5.0, 1)
+
+
 def test_where_the_first_address_does_not_answer_the_next_one_is_tried() -> None:
     def both(host: str, port: int, **_: Any) -> list[tuple[Any, ...]]:
         found = socket.getaddrinfo("127.0.0.1", port, type=socket.SOCK_STREAM)[0]

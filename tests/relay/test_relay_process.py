@@ -8,6 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from receiver.relay.process_health import ProcessHealth
 from tests.harness import ship24
 from tests.harness.rows import Not
 from tests.harness.service import DEADLINE_SECONDS, Service, serving, wait_until
@@ -127,6 +128,16 @@ def error_of(running: Service, tracker_id: str) -> str:
         for row in running.table(table, "error", tracker_id=tracker_id, error=Not(None)):
             return str(row["error"])
     return ""
+
+
+def test_a_process_is_replaced_once_so_many_handlers_run_on() -> None:
+    replaced: list[str] = []
+    health = ProcessHealth(3, lambda: replaced.append("replaced"))
+    found = []
+    for _ in range(4):
+        health.add_stuck_call()
+        found.append(len(replaced))
+    assert found == [0, 0, 1, 1]
 
 
 @pytest.mark.parametrize(
