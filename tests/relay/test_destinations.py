@@ -1,12 +1,13 @@
 """Which addresses a target may have; the checked address is the one that is connected to."""
 
 import socket
+from contextlib import closing
 from ipaddress import ip_address
 from typing import Any
 
 import pytest
 
-from receiver.relay.connections import Connections
+from receiver.relay.connections import Connections, OpenConnection
 from receiver.relay.destinations import NotAllowed, connect, is_public
 from receiver.relay.http import Post
 from tests.harness.endpoint import answering
@@ -84,6 +85,14 @@ def test_a_public_address_needs_no_permission_and_its_error_is_the_one_that_is_r
         with pytest.raises(socket.gaierror):
             connect("shop.invalid", endpoint.port, 5.0, allow_private=False, resolve=resolve)
         assert endpoint.connections == 0
+
+
+def test_a_connection_that_was_cut_before_it_was_open_is_cut_then() -> None:
+    connection = OpenConnection(5.0, allow_private=True, resolve=Resolver("127.0.0.1"))
+    with answering() as endpoint:
+        connection.cut()
+        with closing(connection), connection.open("shop.invalid", endpoint.port) as opened:
+            assert opened.recv(1) == b""
 
 
 def test_a_connection_has_the_time_out_and_sends_small_requests_at_once() -> None:
