@@ -2,7 +2,9 @@
 
 import json
 import re
+import sqlite3
 from collections.abc import Iterable
+from contextlib import closing
 from dataclasses import fields
 from datetime import date
 from io import StringIO
@@ -10,7 +12,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from tests.bench import backup_latency, claims, cost, held_loop, peers, start_up, steady_rate, upgrade
+from receiver.storage.wal import wal_of
+from tests.bench import backup_latency, claims, cost, held_loop, peers, start_up, steady_rate, upgrade, written_pages
 from tests.bench.__main__ import SECTIONS
 from tests.bench.figures import percentile, summarise
 from tests.bench.goals import GOALS, Goal, find_missing, make_goals_table
@@ -23,6 +26,7 @@ from tests.bench.report import machine_table
 from tests.bench.resource_use import Reading
 from tests.bench.throughput import Case, Figures, make_cases
 from tests.bench.throughput import read_figures as read_ratios
+from tests.bench.written_pages import Frame, copied_pages, read_frames
 from tests.harness.table import each_row
 
 
@@ -190,6 +194,31 @@ def test_the_page_has_a_table_of_every_section_with_its_day() -> None:
     ends = r"^(?:measured on \d{4}-\d\d-\d\d|not measured yet)\n```\n<!-- end -->$"
     assert len(re.findall(ends, text, re.MULTILINE)) == len(titles)
     sections = ["Full speed", "What a sync costs", "Steady rates", "Queries of operators, beside deliveries", "Beside a backup"]
-    more = ["Claims behind failed changes", "The largest allowed calls", "Cost of a million messages"]
+    more = ["Claims behind failed changes", "The largest allowed calls", "Cost of a million messages", written_pages.TITLE]
     assert titles == ["Faults", "Report", "Machine", *sections, *more, start_up.TITLE, upgrade.TITLE]
     assert [name for name in SECTIONS if f"\n| `{name}` | " not in text and name != "questions"] == []
+
+
+def test_pages_that_a_message_writes_are_counted_in_the_wal(tmp_path: Path) -> None:
+    file = tmp_path / "counted.db"
+    with closing(sqlite3.connect(file, isolation_level=None)) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("CREATE TABLE one (value)")
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        root = connection.execute("SELECT rootpage FROM sqlite_master").fetchone()[0]
+        for value in range(3):
+            connection.execute("INSERT INTO one VALUES (?)", (value,))
+        assert [*read_frames(wal_of(file))] == [Frame(root, ends_commit=True)] * 3
+
+
+def test_a_checkpoint_copies_each_page_once() -> None:
+    frames = [
+        Frame(1, ends_commit=False),
+        Frame(2, ends_commit=True),
+        Frame(1, ends_commit=False),
+        Frame(2, ends_commit=True),
+        Frame(2, ends_commit=False),
+        Frame(3, ends_commit=True),
+    ]
+    assert [*copied_pages(frames, 2)] == [{1, 2}, {1, 2}, {2, 3}, set()]
+    assert [*copied_pages(frames, 3)] == [{1, 2}, {2, 3}], "only at the end of a commit"
