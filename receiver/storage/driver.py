@@ -20,6 +20,8 @@ def run(connection: Connection, statement: str, parameters: tuple[Any, ...] = ()
 def send(connection: Connection, statement: str, parameters: tuple[Any, ...] = ()) -> Any:
     """Run a statement without a look at transactions: a listener of SQLAlchemy begins one with it."""
     driver: Any = connection.connection.driver_connection
+    for hear in connection.dispatch.before_cursor_execute:
+        hear(connection, None, statement, parameters, None, False)  # noqa: FBT003  as SQLAlchemy calls it
     try:
         return driver.execute(statement, parameters)
     except Exception as error:
