@@ -109,7 +109,7 @@ def test_a_backup_without_room_leaves_nothing(service: StartService, url: str, t
     running = service(url, ops_tokens=OPS)
     try:
         with small_disk(tmp_path / "disk", 1) as disk:
-            (disk / "filler").write_bytes(bytes(700_000))
+            (disk / "filler").write_bytes(bytes(950_000))
             assert "Not enough space" in run(tmp_path, running.env, "backup", str(disk / "copy.db"), code=1)
             assert [file.name for file in disk.iterdir()] == ["filler"]
             fill(disk)

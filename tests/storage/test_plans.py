@@ -53,6 +53,9 @@ def on_sqlite(request: pytest.FixtureRequest, filled: Path) -> Iterator[Database
     if request.param == "analyzed":
         change(f"sqlite:///{filled}", "ANALYZE")
     database = Database(f"sqlite:///{filled}")
+    for _ in range(2):  # the first read makes the WAL, so the second one opens the file once more
+        with database.read() as connection:
+            connection.exec_driver_sql("SELECT 1 FROM sqlite_master")
     yield database
     database.close()
 
