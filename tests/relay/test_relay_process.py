@@ -13,6 +13,8 @@ from tests.harness import ship24
 from tests.harness.rows import Not
 from tests.harness.service import DEADLINE_SECONDS, Service, serving, wait_until
 
+_REPLACED_SECONDS = 2 * DEADLINE_SECONDS  # more than a relay may take for its first sign of life, before it is replaced
+
 HANDLERS = """
 import asyncio, functools, os, pathlib, resource, signal, sys, threading, time
 from receiver.handlers import on_change
@@ -171,7 +173,7 @@ def test_whatever_a_handler_does_is_recorded_and_affects_nothing_else(running: S
     wait_until(lambda: {"before", "after"} <= set(told(running)), "other trackers' changes go on")
     assert running.get("/healthz").status == 200
     assert running.post(moved("later")).status == 200
-    wait_until(lambda: "later" in told(running), "changes that come later go on")
+    wait_until(lambda: "later" in told(running), "changes that come later go on", _REPLACED_SECONDS)
     wait_until((running.directory / "wrapped").exists, "the awaitable that a handler returned is awaited")
     assert running.stop() == 0
 

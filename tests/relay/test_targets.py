@@ -243,6 +243,7 @@ def test_operators_send_a_change_again(start: Start, sqlite_url: str) -> None:
 def test_operators_send_a_test_change_which_is_marked_and_never_stored(start: Start, sqlite_url: str) -> None:
     with answering(say(503, body=b"no stock"), TAKE) as shop:
         running = start(sqlite_url, shop=shop.url)
+        wait_until(lambda: "relay_started" in running.logs(), "the relay runs")
         assert order(running, "targets/pause", {"target": "shop"}).status == 200  # a test does not wait for its end
         failed = order(running, "targets/test", {"target": "shop"}).json()
         said = "shop answered 503. The answer begins: no stock"
@@ -268,6 +269,7 @@ def test_operators_send_a_test_change_which_is_marked_and_never_stored(start: St
 def test_a_test_change_that_a_target_does_not_take_ends_the_command_with_1(start: Start, sqlite_url: str) -> None:
     with answering(say(401, body=f"bad signature, not {SECRET}".encode())) as shop:
         running = start(sqlite_url, shop=shop.url)
+        wait_until(lambda: "relay_started" in running.logs(), "the relay runs")
         shown = run(running, "targets", "test", "shop", code=1)
     assert shown == "Failed: shop answered 401. The answer begins: bad signature, not [secret]\n"
 
