@@ -74,6 +74,8 @@ class BodyPacker:
 def unpack(row: BodyRow) -> BodyRow:
     """Return the row with its content as it arrived. Raises BodyDamaged."""
     if row.content_bytes is None:
+        if not row.headers:  # as in no plain row
+            raise _damaged(row, "the size of its frame is missing")
         return row
     content = _decompress(row, row.content_bytes)
     headers_bytes, answer_bytes = _LENGTHS.unpack_from(content)
