@@ -33,7 +33,7 @@ def pause(name: str) -> None:
     """Pause target NAME: its changes wait until it is resumed."""
     settings = load()
     state = _find(settings, name)
-    if state["stopped_at"] is not None or state["paused_at"] is not None:
+    if _is_halted(state):
         raise NotFound(f"{name} is paused or stopped already.")
     perform(
         settings,
@@ -49,7 +49,7 @@ def flush(name: str) -> None:
     """Try the waiting changes of target NAME at once."""
     settings = load()
     state = _find(settings, name)
-    if state["stopped_at"] is not None or state["paused_at"] is not None:
+    if _is_halted(state):
         raise NotFound(f"{name} is paused or stopped. Resume it: `receiver targets resume {name}`.")
     changes = perform(
         settings,
@@ -65,7 +65,7 @@ def resume(name: str) -> None:
     """Resume target NAME, which was paused or answered 410."""
     settings = load()
     state = _find(settings, name)
-    if state["stopped_at"] is None and state["paused_at"] is None:
+    if not _is_halted(state):
         raise NotFound(f"{name} is not paused or stopped.")
     perform(
         settings,
@@ -201,3 +201,8 @@ def _find(settings: Settings, name: str) -> Mapping[str, Any]:
     with reading(settings) as database:
         queries.check_target(database, names, name)
         return queries.show_targets(database, [name])[name]
+
+
+def _is_halted(state: Mapping[str, Any]) -> bool:
+    """Tell whether a target is paused, or stopped because it answered 410."""
+    return state["stopped_at"] is not None or state["paused_at"] is not None

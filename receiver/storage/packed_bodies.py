@@ -84,8 +84,8 @@ def unpack(row: BodyRow) -> BodyRow:
     try:
         headers = content[_LENGTHS.size : answer_at].decode()
     except UnicodeDecodeError:
-        body_at = len(content) + 1  # no frame of ours
-    if body_at > len(content):
+        headers = None
+    if headers is None or body_at > len(content):
         raise _damaged(row, "its frame has another content")
     return BodyRow(row.delivery_id, headers, content[body_at:], content[answer_at:body_at])
 
