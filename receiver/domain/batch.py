@@ -54,13 +54,6 @@ class BatchState(BatchTrackers):
     quarantined: list[QuarantineRow] = field(default_factory=list)
     terms: set[SearchTermRow] = field(default_factory=set)
     links: dict[tuple[str, str], LinkRow] = field(default_factory=dict)
-    _max_future_micros: int = field(init=False)
-    _now_micros: int = field(init=False)
-
-    def __post_init__(self) -> None:
-        """Keep both times in microseconds: each message is compared with them."""
-        self._max_future_micros = self.max_future // _MICROSECOND
-        self._now_micros = to_micros(self.now)
 
     def decide(self, delivery: Delivery, messages: Sequence[Message]) -> Receipt:
         """Decide the messages of one delivery, in body order."""
@@ -164,7 +157,7 @@ class BatchState(BatchTrackers):
         return 0 if self._is_far_ahead(message.generated_at, delivery.received_at) else message.generated_at
 
     def _is_far_ahead(self, clock: int, now: int) -> bool:
-        return clock > now + self._max_future_micros
+        return clock > now + self.max_future // _MICROSECOND
 
     def _take_details(self, item: PendingMessage, snapshot: Snapshot) -> bool:
         """Apply the details of a message if they are later than the known ones; return whether they are.
@@ -198,7 +191,7 @@ class BatchState(BatchTrackers):
 
         It accepted any time in the future, and used local time for senders that send none.
         """
-        now = self._now_micros
+        now = to_micros(self.now)
         return self._is_far_ahead(known_at, now) or (message.generated_at is None and known_at > now)
 
     def _take_link(self, link: LinkRow) -> None:
@@ -230,7 +223,7 @@ class BatchState(BatchTrackers):
         The event may be taken back, and come again by itself or be forced again: that is another change, with another id.
         """
         is_forced = self.force and is_implausible(time, from_micros(delivery.received_at), self.max_future)
-        return ("force", str(self._now_micros)) if is_forced else ()
+        return ("force", str(to_micros(self.now))) if is_forced else ()
 
     def _read_occurrence(self, delivery: Delivery, event: Event) -> Occurrence | str:
         """Return the event's time, or the reason for quarantine. The time of arrival replaces one that may be missing."""

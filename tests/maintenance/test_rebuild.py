@@ -191,6 +191,14 @@ def test_a_mix_of_calls_is_rebuilt_as_it_was(post: DeliveryStore, into: str, dat
     assert (read_mismarked(post.url), read_mismarked(into)) == ([], [])
 
 
+def test_each_delivery_is_decided_at_its_own_time(post: DeliveryStore, into: str) -> None:
+    """A snapshot that is in the future of the first delivery of a chunk is not in that of a later one."""
+    post.group(ship24.item("m", "t"))
+    post.call((SOURCES[2], orjson.dumps({"manifest_id": "M1", "status": "Shipped"})))
+    post.bring_in(SOURCES[2], orjson.dumps({"manifest_id": "M1", "status": "Ready"}), 30)
+    check_same(post, into)
+
+
 def test_calls_that_brought_nothing_and_what_operators_did_are_copied(post: DeliveryStore, into: str) -> None:
     refused = delivery(b"")._replace(id="refused")
     fetched = delivery(b"")._replace(id="fetched", source="shiipp", kind="customers", method="GET")
