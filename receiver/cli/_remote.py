@@ -143,6 +143,14 @@ def read_message(body: bytes) -> str:
         return body.decode(errors="replace")[:300]
 
 
+def read_code(body: bytes) -> str | None:
+    """Return the code of an error of our service; None for another body."""
+    try:
+        return str(orjson.loads(body)["error"]["code"])
+    except (orjson.JSONDecodeError, LookupError, TypeError):
+        return None
+
+
 def post(settings: Settings, path: str, arguments: dict[str, Any], taken: WriterTaken, seconds: float = 10.0) -> Any:
     """Send a POST to the service that holds the database. Return the JSON of its response."""
     status, body = ask_service(settings, path, arguments, taken, seconds)

@@ -16,11 +16,11 @@ from receiver.cli._errors import complain
 from receiver.cli._lists import read_items
 from receiver.cli._options import OneOf, Text, as_json, delivery_filters
 from receiver.cli._output import advancing, confirm, show_json, until_interrupted
-from receiver.cli._remote import ask_service, audit_entry, do_here, read_here, read_message, refused
+from receiver.cli._remote import ask_service, audit_entry, do_here, read_code, read_here, read_message, refused
 from receiver.cli._replay_effects import Effects
 from receiver.clock import to_micros
 from receiver.domain.replays import ReplayOptions
-from receiver.errors import AlreadyRunning, NotFound, ReceiverError, UnexpectedShape, WriterTaken
+from receiver.errors import AlreadyRunning, BodyDamaged, NotFound, ReceiverError, UnexpectedShape, WriterTaken
 from receiver.maintenance.replay import StoredReplay
 from receiver.relay.assembly import read_subscriptions
 from receiver.settings import Settings, load
@@ -160,7 +160,7 @@ def _replaying_here(settings: Settings, database: Database) -> Iterator[ReplayOn
         def replay_one(delivery_id: str, options: ReplayOptions) -> dict[str, Any]:
             try:
                 replayed = runner.run(stored.replay(audit_entry, delivery_id, options))
-            except (UnexpectedShape, AlreadyRunning) as error:
+            except (UnexpectedShape, BodyDamaged, AlreadyRunning) as error:
                 raise LeftOut(error.message) from None
             return replayed.as_json() | options.as_json()
 
@@ -179,7 +179,7 @@ def _replay_there(settings: Settings, taken: WriterTaken, delivery_id: str, opti
     if status == 200:
         found: dict[str, Any] = orjson.loads(answer)
         return found
-    if status in {404, 409, 422}:
+    if status in {404, 409, 422} or read_code(answer) == BodyDamaged.code:
         message = read_message(answer)
         raise NotFound(message) if status == 404 else LeftOut(message)
     raise refused(settings, status, answer)

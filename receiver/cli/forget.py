@@ -5,6 +5,7 @@ from functools import partial
 
 import click
 
+from receiver.cli._errors import complain
 from receiver.cli._lists import read_items
 from receiver.cli._options import Text, as_json
 from receiver.cli._output import confirm, show_json, show_pairs, zoned
@@ -12,6 +13,7 @@ from receiver.cli._reading import reading
 from receiver.cli._remote import audit_entry, perform, post, read_here
 from receiver.clock import now, to_micros
 from receiver.domain.erasure import ErasureCounts, ErasureReceipt
+from receiver.domain.labels import count
 from receiver.errors import NotFound, WriterTaken
 from receiver.maintenance.erase import Eraser
 from receiver.settings import Settings, load
@@ -26,6 +28,9 @@ _STAYS = (
     "of the database are not changed."
 )
 _LOG = "The WAL could not be emptied because of a reader. It contains deleted bytes until the service is restarted."
+_DAMAGED = (
+    "They stay until retention deletes them, and may name this person. To erase from them, restore a copy of the database first."
+)
 _VACUUM = "PostgreSQL keeps deleted bytes in its files until its next vacuum. No query and no dump shows them."
 
 
@@ -62,12 +67,15 @@ def forget(tracker: str | None, person: str | None, *, yes: bool, as_json: bool)
             done = dict(zip(("source", "tracker_id"), chosen[0], strict=True)) | done
             del done["trackers"]
         show_json(done)
-        return
-    _show(receipt)
-    if not Database(settings.database_url).has_one_writer:
-        click.echo(_VACUUM)
-    elif not receipt.wal_checkpointed:
-        click.echo(_LOG)
+    else:
+        _show(receipt)
+        if not Database(settings.database_url).has_one_writer:
+            click.echo(_VACUUM)
+        elif not receipt.wal_checkpointed:
+            click.echo(_LOG)
+    if unreadable := receipt.counts.unreadable:
+        complain(f"Not searched: {count(unreadable, 'damaged body', 'damaged bodies')}. {_DAMAGED}")
+        raise click.exceptions.Exit(1)
 
 
 def _choose(database: Database, person: str, *, is_shown: bool) -> list[tuple[str, str]]:
@@ -86,6 +94,8 @@ def _show(receipt: ErasureReceipt) -> None:
     """Print the receipt."""
     done = receipt.as_json()
     words = {"removed": "bodies removed", "rewritten": "bodies rewritten", "emptied": "emptied in quarantine"}
+    if receipt.counts.unreadable:
+        words["unreadable"] = "damaged, not searched"
     trackers = [("tracker", name) for name in done["trackers"]]
     show_pairs((("erased at", zoned(done["erased_at"])), *trackers, *((words[name], str(done[name])) for name in words)))
     click.echo(_STAYS)

@@ -65,16 +65,18 @@ class Erasure(NamedTuple):
 
 
 class ErasureCounts(NamedTuple):
-    """The numbers of removed bodies, rewritten bodies, and emptied parts in quarantine."""
+    """The numbers of removed bodies, rewritten bodies, emptied parts in quarantine, and bodies that could not be read."""
 
     removed: int = 0
     rewritten: int = 0
     emptied: int = 0
+    unreadable: int = 0
 
     def add(self, erasure: Erasure) -> "ErasureCounts":
         """Return the counts with one more delivery."""
         rewritten = self.rewritten + (erasure.body is not None)
-        return ErasureCounts(self.removed + erasure.removed, rewritten, self.emptied + len(erasure.parts))
+        emptied = self.emptied + len(erasure.parts)
+        return self._replace(removed=self.removed + erasure.removed, rewritten=rewritten, emptied=emptied)
 
     def plus(self, other: "ErasureCounts") -> "ErasureCounts":
         """Return the sum of the counts of two trackers."""

@@ -15,8 +15,9 @@ Step = tuple[str | None, str | None, str, str | None]
 class Retried(NamedTuple):
     """The effect on some deliveries, real or foreseen.
 
-    `skipped` counts those that cannot be decided because their bodies are gone. `changing` has the ids of those whose messages
-    change, `steps` the number of messages by verdict before and after. `moved` counts trackers; the first ones are in `trackers`.
+    `skipped` counts those that cannot be decided because their bodies are gone or damaged. `changing` has the ids of those whose
+    messages change, `steps` the number of messages by verdict before and after. `moved` counts trackers; the first ones are in
+    `trackers`.
     """
 
     deliveries: int

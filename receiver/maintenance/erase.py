@@ -1,10 +1,12 @@
 """Erasure of the personal data of trackers: find the deliveries, then erase from one after the other."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from receiver import clock
-from receiver.domain.erasure import ErasureCounts, ErasureReceipt
+from receiver.domain.erasure import Erasure, ErasureCounts, ErasureReceipt, StoredBody
+from receiver.errors import BodyDamaged
 from receiver.maintenance.execution import MakeEntry, RunQuery
 from receiver.sources import Source
 from receiver.storage.database import Database
@@ -28,7 +30,10 @@ class Eraser:
         self._sources = sources
 
     async def erase(self, trackers: Sequence[tuple[str, str]], make_entry: MakeEntry) -> ErasureReceipt:
-        """Erase all personal data of these trackers and return the receipt. Raises NotFound for an unknown tracker."""
+        """Erase all personal data of these trackers and return the receipt. Raises NotFound for an unknown tracker.
+
+        A damaged body is left as it is and counted: nobody can tell whether it names them.
+        """
         erased_at = clock.to_micros(clock.now())
         counts = ErasureCounts()
         for source, tracker_id in trackers:
@@ -42,11 +47,23 @@ class Eraser:
         splits = {each.kind: each.split for each in self._sources if each.name == source}
         done = ErasureCounts()
         for delivery_id, positions in scope.deliveries.items():
-            while planned := await self._read(plan_delivery, self._database, scope.subject, splits, delivery_id, positions):
-                if await self._do(Erase(*planned)):  # otherwise it has changed since it was read, and is read again
-                    done = done.add(planned[1])
-                    break
+            plan = partial(plan_delivery, self._database, scope.subject, splits, delivery_id, positions)
+            try:
+                erased = await self._erase_delivery(plan)
+            except BodyDamaged:
+                done = done._replace(unreadable=done.unreadable + 1)
+            else:
+                done = done if erased is None else done.add(erased)
         return done
+
+    async def _erase_delivery(self, plan: Callable[[], tuple[StoredBody, Erasure] | None]) -> Erasure | None:
+        """Erase a delivery by its plan, which is made again if the delivery has changed meanwhile; return what was erased."""
+        while True:
+            planned: tuple[StoredBody, Erasure] | None = await self._read(plan)
+            if planned is None:
+                return None
+            if await self._do(Erase(*planned)):
+                return planned[1]
 
     async def _checkpoint(self) -> bool:
         """Empty SQLite's WAL, which still contains the erased bytes; return whether that worked. A reader may prevent it."""

@@ -12,7 +12,7 @@ from receiver import clock
 from receiver.domain.labels import count
 from receiver.domain.replays import Replayed, ReplayOptions
 from receiver.domain.retries import Retried
-from receiver.errors import AlreadyRunning, NotFound, UnexpectedShape
+from receiver.errors import AlreadyRunning, BodyDamaged, NotFound, UnexpectedShape
 from receiver.maintenance.execution import MakeEntry, RunQuery
 from receiver.maintenance.replay import StoredReplay
 from receiver.storage import queries
@@ -143,7 +143,7 @@ async def retry_deliveries(
             replayed = await replayer.replay(make_entry, delivery_id, options._replace(dry_run=True))
             if replayed.changed and not dry_run:
                 replayed = await replayer.replay(make_entry, delivery_id, options)
-        except (NotFound, UnexpectedShape, AlreadyRunning):
+        except (NotFound, UnexpectedShape, BodyDamaged, AlreadyRunning):
             replayed = None
         retried = retried.add(replayed)
     return retried

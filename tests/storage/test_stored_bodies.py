@@ -1,9 +1,14 @@
 """Rows of bodies: packed where every program that may run can read that; all of them are read, changed and checked alike."""
 
+import json
+from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from receiver import clock
 from receiver.clock import from_micros
 from receiver.domain.records import Answer
 from receiver.domain.rows import BodyRow
@@ -15,8 +20,10 @@ from receiver.storage.stored_bodies import change_body, find_damaged_body, read_
 from receiver.storage.stored_deliveries import read_delivery
 from tests.conftest import StartService
 from tests.harness import ship24
+from tests.harness.command import run_command
 from tests.harness.earlier_version import upgrade
 from tests.harness.rows import table_rows
+from tests.harness.service import environment
 from tests.harness.storage import damage_body, forbid_packing, make_tables, migrate
 from tests.harness.store import Store, opened, submission
 
@@ -131,6 +138,40 @@ def test_a_copy_of_earlier_tables_is_checked_too(sqlite_url: str) -> None:
     path = Database(sqlite_url).path
     assert path is not None
     assert read_copy(path, lambda: False, with_bodies=True).version.version == BEFORE
+
+
+@pytest.mark.parametrize("beside_service", [True, False])
+def test_a_damaged_body_stops_no_work_on_other_deliveries(
+    service: StartService, sqlite_url: str, tmp_path: Path, *, beside_service: bool
+) -> None:
+    make_tables(sqlite_url)
+    with opened(sqlite_url) as store:
+        bad, good = (keep(store, _early(number))[0] for number in ("1", "2"))
+    damage_body(sqlite_url, bad)
+    running = service(sqlite_url, ops_tokens=OPS, max_future_hours="87600") if beside_service else None
+    folder, env = (running.directory, running.env) if running else (tmp_path, environment(sqlite_url, max_future_hours="87600"))
+
+    def run(*arguments: str) -> tuple[int, Any]:
+        done = run_command(*arguments, "--yes", "--json", cwd=folder, env=env)
+        return done.returncode, json.loads(done.stdout)
+
+    code, replayed = run("deliveries", "replay", "--retry", "--outcome", "accepted")
+    assert (code, replayed["changed"]) == (0, 1)
+    ((skipped, reason),) = (each.values() for each in replayed["skipped"])
+    assert (skipped, f"delivery {bad} is damaged" in reason) == (bad, True)
+    if running:
+        retried = running.post(b'{"reason": "implausible_future"}', path="/ops/api/quarantine/retry", token=OPS).json()
+        assert (retried["deliveries"], retried["skipped"]) == (1, 1)
+    code, receipt = run("forget", "--tracker", "ship24/late")
+    assert (code, receipt["removed"], receipt["unreadable"]) == (1, 1, 1)
+    with closing(Database(sqlite_url)) as database, database.read() as connection:
+        assert [*read_stored(connection, [bad, good])] == [bad]
+
+
+def _early(number: str) -> bytes:
+    """Return a message of one tracker whose event is a year ahead."""
+    occurrence = (clock.now() + timedelta(days=365)).isoformat()
+    return ship24.single(f"early-{number}", tracker_id="late", events=[ship24.event(f"e{number}", occurrence)])
 
 
 def test_an_operator_is_told_of_a_damaged_body(service: StartService, sqlite_url: str) -> None:
