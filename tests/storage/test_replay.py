@@ -139,10 +139,22 @@ def test_an_unreadable_body_is_decided_once_it_can_be_read(writer_client: Replay
     writer_client.keep_submission(Submission(came, error=UnexpectedShape("Expected something else.")))
     replayed = writer_client.replay(came.id)
     assert verdicts(replayed) == [("-", "applied"), ("-", "quarantined not_an_object")]
+    (part,) = table_rows(writer_client.url, "quarantine")
+    assert (part["position"], part["reason"], bytes(part["raw"])) == (1, "not_an_object", b"5")
     (row,) = table_rows(writer_client.url, "deliveries")
     assert (row["outcome"], row["status"], row["received"], row["applied"], row["quarantined"]) == ("unreadable", 422, 2, 1, 1)
     check_again_changes_nothing(writer_client, came.id)
     check_again_changes_nothing(writer_client, came.id, force=True)
+
+
+def test_a_message_without_an_id_is_decided_once_its_body_can_be_read(writer_client: ReplayStore) -> None:
+    came = delivery(package(manifest_id=7, status="Ready"))._replace(source="shiipp", kind=SOURCES[2].kind)
+    writer_client.keep_submission(Submission(came, error=UnexpectedShape("Expected something else.")))
+    replayed = writer_client.replay(came.id)
+    assert (replayed.changed, verdicts(replayed)) == (True, [("-", "applied")])
+    assert [item.message_id for item in replayed.items] == [f"{came.id}:0"]
+    assert [row["message_id"] for row in table_rows(writer_client.url, "messages")] == [f"{came.id}:0"]
+    check_again_changes_nothing(writer_client, came.id)
 
 
 def test_a_body_that_still_cannot_be_read_says_why(writer_client: ReplayStore) -> None:

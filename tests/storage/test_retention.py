@@ -32,7 +32,7 @@ from receiver.domain.retention import (
     pause_seconds,
     units_of,
 )
-from receiver.errors import AlreadyRunning, ConfigurationError, StorageUnavailable, Unauthorized, UnexpectedShape
+from receiver.errors import AlreadyRunning, ConfigurationError, ReadingFailed, StorageUnavailable, Unauthorized, UnexpectedShape
 from receiver.maintenance.prune import Pruner, PruneSchedule
 from receiver.settings import load
 from receiver.sources import intake, make_sources
@@ -70,9 +70,9 @@ class Shop:
         return self.do(Prune(mark, now, PruneStep(kind, LATER, size)))
 
     def prune(self, cutoffs: dict[str, int], size: int | None = None, now: int = LATER) -> dict[str, Removed]:
-        """Prune to the end, as the service does."""
+        """Prune to the end, as a service with one target does."""
         self.do(ClaimPruning("mark", now))
-        run = PruneRun(cutoffs)
+        run = PruneRun(cutoffs, ["shop"])
         while (order := run.next_step()) is not None:
             run.record(self.do(Prune("mark", now, order._replace(size=size or order.size))))
         self.do(ReleasePruning("mark"))
@@ -93,7 +93,7 @@ class Shop:
     def refuse(self, received: int = 0, outcome: str = "refused") -> str:
         """Store a rejected delivery; return its id."""
         call = delivery(b"")
-        error = Unauthorized("No.") if outcome == "refused" else UnexpectedShape("No.")
+        error = {"refused": Unauthorized, "unreadable": UnexpectedShape, "failed": ReadingFailed}[outcome]("No.")
         self.store.inbox.keep([Submission(call, error=error, served=received)], NOW)
         return call.id
 
@@ -255,10 +255,10 @@ def test_bytes_in_quarantine_go_and_the_reason_stays(shop: Shop) -> None:
 
 
 def test_rejected_deliveries_are_deleted_whole_and_accepted_ones_stay(shop: Shop) -> None:
-    kept = {shop.refuse(outcome="unreadable"), shop.refuse(received=2)}
+    kept = {shop.refuse(outcome="unreadable"), shop.refuse(received=2), shop.refuse(outcome="failed")}
     gone = {shop.refuse() for _ in range(3)}
     shop.store.keep(ship24.single("kept"))
-    assert shop.prune({"refused": LATER})["refused"].rows == 3
+    assert shop.prune({"refused": LATER})["refused"] == Removed(3, 0)
     left = {row["id"] for row in shop.rows("deliveries", "id")}
     assert kept < left
     assert not gone & left
@@ -290,11 +290,11 @@ def test_slices_of_every_size_leave_nothing_behind(shop: Shop, size: int) -> Non
 
 def test_records_of_delivered_changes_are_pruned_target_by_target(shop: Shop) -> None:
     shop.deliver(2 * MIN_SIZE + 1, "a", THEN - 5)
-    shop.deliver(3, "b")
+    shop.deliver(1, "b")
     shop.deliver(2, "b", LATER)
     before = count_prunable(shop.database, {"delivered_changes": LATER})
     removed = shop.prune({"delivered_changes": LATER}, size=MIN_SIZE)
-    assert (before, removed["delivered_changes"].rows) == (removed, 2 * MIN_SIZE + 4)
+    assert (before, removed["delivered_changes"].rows) == (removed, 2 * MIN_SIZE + 2)
     assert count_rows(shop.database)["delivered_changes"] == 2
 
 
