@@ -23,7 +23,7 @@ from tests.harness.database_pool import close_pool, lend, take_back
 from tests.harness.pgbouncer import pooling
 from tests.harness.postgresql import Cluster, find_binaries, folder_for_servers, running_cluster
 from tests.harness.service import PATIENT, RUNNING, Service, serving
-from tests.harness.storage import empty
+from tests.harness.storage import clear_rows
 
 settings.register_profile(
     "receiver", deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
@@ -232,7 +232,7 @@ def shared_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callabl
 
         def start_empty(**settings: str) -> Service:
             started = start(**settings)
-            empty(started.directory / "receiver.db")
+            clear_rows(started.database_url)
             return started
 
         yield start_empty

@@ -7,7 +7,7 @@ from sqlalchemy import select
 
 from receiver.storage.database import Database
 from receiver.storage.tables.metadata import METADATA
-from tests.harness.rows import read_rows
+from tests.harness.rows import find_filled, read_rows
 
 BACKGROUND_TABLES = frozenset({"alarms", "known_tokens", "prunings", "tallies", "token_uses", "unknown_paths"})
 """Tables that a running service writes at times of its own: leave them out to compare what a request did."""
@@ -23,12 +23,10 @@ def contents(url: str, without: Collection[str] = ()) -> Contents:
     database = Database(url)
     try:
         with database.read() as connection:
-            found = {}
-            for table in METADATA.sorted_tables:
-                if table.name not in {"processes", *without}:
-                    columns = [column for column in table.columns if f"{table.name}.{column.name}" not in without]
-                    rows = [tuple(row) for row in connection.execute(select(*columns))]
-                    found[table.name] = sorted(rows, key=repr)
+            found: Contents = {name: [] for name in METADATA.tables.keys() - {"processes", *without}}
+            for name in find_filled(connection.exec_driver_sql, found):
+                columns = [column for column in METADATA.tables[name].columns if f"{name}.{column.name}" not in without]
+                found[name] = sorted((tuple(row) for row in connection.execute(select(*columns))), key=repr)
             return found
     finally:
         database.close()

@@ -1,12 +1,12 @@
-"""Questions to a database: the rows of a table that have certain values, and how many there are.
+"""Questions to a database: the rows of a table that have certain values, and how many there are. And statements that change it.
 
 They go past the service and its engines, on a connection of their own: an engine costs many times as much as a question.
 """
 
 import re
 import sqlite3
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import closing, contextmanager
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -57,13 +57,41 @@ def _unpack(row: Row) -> Row:
 def _read_rows(url: str, query: str, parameters: Mapping[str, object]) -> list[Row]:
     read = read_url(url)
     if not is_sqlite(read):
-        placed = _PARAMETER.sub(r"%(\1)s", query.replace("%", "%%"))
         with psycopg.connect(**connection_arguments(read, "receiver tests"), row_factory=dict_row) as server:
             server.read_only = True
-            return server.execute(placed, parameters).fetchall()
+            return server.execute(_place_parameters(query), parameters).fetchall()
     with closing(sqlite3.connect(f"file:{quote(read.database or '')}?mode=ro", uri=True, timeout=60)) as file:
         file.row_factory = sqlite3.Row
         return [dict(row) for row in file.execute(query, parameters)]
+
+
+def _place_parameters(statement: str) -> str:
+    """Write `:name` as psycopg does."""
+    return _PARAMETER.sub(r"%(\1)s", statement.replace("%", "%%"))
+
+
+@contextmanager
+def writing(url: str) -> Iterator[Callable[..., Any]]:
+    """Give a function that runs a statement, with values for each `:name` if there are any, and returns the driver's cursor.
+
+    All statements of the block are one transaction, beside all rules of the service.
+    """
+    read = read_url(url)
+    if not is_sqlite(read):
+        with psycopg.connect(**connection_arguments(read, "receiver tests")) as server:
+            yield lambda statement, *values: server.execute(_place_parameters(statement) if values else statement, *values)
+        return
+    file = sqlite3.connect(f"file:{quote(read.database or '')}?mode=rw", uri=True, timeout=60, isolation_level=None)
+    with closing(file):
+        file.execute("BEGIN IMMEDIATE")
+        yield file.execute
+        file.execute("COMMIT")
+
+
+def find_filled(run: Callable[[str], Any], names: Collection[str]) -> list[str]:
+    """Return those of some tables that have rows, by one question: most of them never have any."""
+    asked = " UNION ALL ".join(f"SELECT '{name}' WHERE EXISTS (SELECT 1 FROM {name})" for name in sorted(names))
+    return [name for (name,) in run(asked).fetchall()]
 
 
 def table_rows(url: str, table: str, /, *columns: str, order: str = "", **equal: object) -> list[Row]:

@@ -2,19 +2,20 @@
 
 import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import psycopg
-from sqlalchemy import Connection, text
 
 from receiver.storage import schema
 from receiver.storage.database import Database
+from receiver.storage.tables.metadata import METADATA
+from receiver.storage.version import VERSION
 from tests.harness.database_pool import give_tables
-from tests.harness.rows import read_rows, write_condition
+from tests.harness.rows import find_filled, read_rows, table_rows, write_condition, writing
 
 
 def make_tables(url: str) -> None:
@@ -23,8 +24,15 @@ def make_tables(url: str) -> None:
     if path is not None and not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(_empty_file())
-    elif path is not None or not give_tables(url, migrate):
+    elif (path is not None or not give_tables(url, migrate)) and not _is_current(url):
         migrate(url)
+
+
+def _is_current(url: str) -> bool:
+    """Tell whether a database has the tables of this version. To migrate it then costs as much as to make them."""
+    with suppress(sqlite3.OperationalError, psycopg.errors.UndefinedTable):
+        return table_rows(url, "alembic_version") == [{"version_num": VERSION}]
+    return False
 
 
 def migrate(url: str) -> None:
@@ -48,9 +56,9 @@ def _empty_file() -> bytes:
 
 def change(url: str, *statements: str) -> None:
     """Run statements in a transaction, beside all rules of the service. For what `add_row` and its siblings cannot do."""
-    with _writing(url) as connection:
+    with writing(url) as run:
         for statement in statements:
-            connection.exec_driver_sql(statement)
+            run(statement)
 
 
 def forbid_packing(url: str) -> None:
@@ -62,16 +70,13 @@ def damage_body(url: str, delivery_id: str) -> None:
     """Change the last byte of a packed body."""
     (row,) = read_rows(url, "SELECT body FROM bodies WHERE delivery_id = :id", id=delivery_id)
     stored = bytes(row["body"])
-    with _writing(url) as connection:
-        changed = {"body": stored[:-1] + bytes([stored[-1] ^ 1]), "id": delivery_id}
-        connection.execute(text("UPDATE bodies SET body = :body WHERE delivery_id = :id"), changed)
+    update_rows(url, "bodies", {"delivery_id": delivery_id}, body=stored[:-1] + bytes([stored[-1] ^ 1]))
 
 
 def add_row(url: str, table: str, /, **values: object) -> None:
     """Add a row to a table, beside all rules of the service."""
-    with _writing(url) as connection:
-        columns = ", ".join(values)
-        connection.execute(text(f"INSERT INTO {table} ({columns}) VALUES ({', '.join(f':{name}' for name in values)})"), values)
+    with writing(url) as run:
+        run(f"INSERT INTO {table} ({', '.join(values)}) VALUES ({', '.join(f':{name}' for name in values)})", values)
 
 
 class Plus(NamedTuple):
@@ -87,41 +92,26 @@ def update_rows(url: str, table: str, where: Mapping[str, object] | None = None,
     for name, value in values.items():
         changes.append(f"{name} = {f'{name} + ' if isinstance(value, Plus) else ''}:new_{name}")
         parameters[f"new_{name}"] = value.number if isinstance(value, Plus) else value
-    with _writing(url) as connection:
-        connection.execute(text(f"UPDATE {table} SET {', '.join(changes)}{condition}"), parameters)
+    with writing(url) as run:
+        run(f"UPDATE {table} SET {', '.join(changes)}{condition}", parameters)
 
 
 def delete_rows(url: str, table: str, /, **equal: object) -> None:
     """Delete the rows of a table that have these values, beside all rules of the service."""
     where, values = write_condition(equal)
-    with _writing(url) as connection:
-        connection.execute(text(f"DELETE FROM {table}{where}"), values)
-
-
-@contextmanager
-def _writing(url: str) -> Iterator[Connection]:
-    database = Database(url)
-    try:
-        with database.connect_writer() as connection, connection.begin():
-            yield connection
-    finally:
-        database.close()
+    with writing(url) as run:
+        run(f"DELETE FROM {table}{where}", values)
 
 
 LASTING = frozenset({"alembic_version", "table_versions", "processes"})
 """Tables that say which version the database has, and who runs: to empty a database leaves them."""
 
 
-def empty(path: Path) -> None:
-    """Delete all rows of a SQLite file beside a running service; what says that it runs, and on which tables, stays."""
-    with closing(sqlite3.connect(path, timeout=60, isolation_level=None)) as file:
-        names = [
-            name for (name,) in file.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'")
-        ]
-        file.execute("BEGIN IMMEDIATE")
-        for name in set(names) - LASTING:
-            file.execute(f"DELETE FROM {name}")
-        file.execute("COMMIT")
+def clear_rows(url: str) -> None:
+    """Delete all rows of a database, beside a running service too; what says that it runs, and on which tables, stays."""
+    with writing(url) as run:
+        for name in find_filled(run, METADATA.tables.keys() - LASTING):
+            run(f"DELETE FROM {name}")
 
 
 WAITING = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"

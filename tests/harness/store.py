@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 import orjson
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
 from receiver.clock import new_id, to_micros
 from receiver.domain.changes import Subscription
@@ -17,6 +17,7 @@ from receiver.storage.tables.metadata import METADATA
 from receiver.storage.transactions import Transactions
 from receiver.writer.executor import CommandExecutor
 from receiver.writer.inbox import Inbox
+from tests.harness.rows import find_filled
 from tests.harness.storage import LASTING
 
 NOW = datetime(2025, 6, 1, 12, tzinfo=UTC)
@@ -71,12 +72,10 @@ class Store:
         return [answer for answer in answers if answer is not None]
 
     def clear(self) -> None:
-        """Remove all rows, as if nothing had come. Most tables have none, and one question finds the others."""
-        names = METADATA.tables.keys() - LASTING
-        asked = " UNION ALL ".join(f"SELECT '{name}' WHERE EXISTS (SELECT 1 FROM {name})" for name in names)
+        """Remove all rows, as if nothing had come."""
 
         def remove(connection: Connection) -> None:
-            for name in connection.execute(text(asked)).scalars().all():
+            for name in find_filled(connection.exec_driver_sql, METADATA.tables.keys() - LASTING):
                 connection.execute(METADATA.tables[name].delete())
 
         self.transactions.run(remove)

@@ -39,7 +39,17 @@ from tests.harness import ship24, strategies
 from tests.harness.completions import read_completed, read_mismarked
 from tests.harness.database_contents import contents
 from tests.harness.rows import count_rows, read_rows, table_rows
-from tests.harness.storage import add_row, change, damage_body, delete_rows, forbid_packing, make_tables, poison, update_rows
+from tests.harness.storage import (
+    add_row,
+    change,
+    clear_rows,
+    damage_body,
+    delete_rows,
+    forbid_packing,
+    make_tables,
+    poison,
+    update_rows,
+)
 from tests.harness.store import NOW, delivery
 from tests.harness.strategies import arrivals, bodies, histories
 
@@ -128,12 +138,6 @@ def rebuild(source: Database, into: str) -> list[Comparison]:
         target.close()
 
 
-def clear(url: str) -> None:
-    """Remove all rows, but those that say who works on the tables."""
-    for table in contents(url, without={"table_versions"}):
-        delete_rows(url, table)
-
-
 def check_same(post: DeliveryStore, into: str, without: set[str] = OWN) -> None:
     """Rebuild, and check that all rows are the same, but ids that each database makes itself, and the outbox."""
     compared = rebuild(post.database, into)
@@ -169,9 +173,9 @@ def packages(draw: st.DrawFn) -> tuple[Source, bytes]:
 @settings(max_examples=25)
 @given(data=st.data())
 def test_a_mix_of_calls_is_rebuilt_as_it_was(post: DeliveryStore, into: str, data: st.DataObject) -> None:
-    clear(post.url)
+    clear_rows(post.url)
     make_tables(into)
-    clear(into)
+    clear_rows(into)
     stories = [data.draw(histories(f"t{number}")) for number in range(data.draw(st.integers(1, 3)))]
     items = [item for story in stories for item in story.items]
     items += [ship24.item(f"far-{number}", "t0", [ship24.event(occurrence=FAR_AHEAD)]) for number in range(2)]
@@ -309,7 +313,7 @@ def test_of_a_group_with_an_erased_item_the_others_are_decided_again(post: Deliv
     post.replay(group, "force")
     assert table_rows(post.url, "messages", message_id="p1") == before
     assert table_rows(post.url, "messages", "outcome", message_id="far")[0]["outcome"] == "applied"
-    clear(into)
+    clear_rows(into)
     check_same(post, into)
 
 

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from tests.harness import ship24
 from tests.harness.ship24 import Item
-from tests.harness.storage import delete_rows, make_tables
+from tests.harness.storage import clear_rows, delete_rows, make_tables
 from tests.harness.strategies import arrivals
-from tests.maintenance.test_rebuild import OWN, SOURCES, DeliveryStore, check_same, clear
+from tests.maintenance.test_rebuild import OWN, SOURCES, DeliveryStore, check_same
 
 FAR_AHEAD = "9999-01-01T10:00:00"
 EXACT = OWN - {"events.change_id"}
@@ -83,9 +83,9 @@ def messages(draw: st.DrawFn) -> list[Item]:
 @settings(max_examples=10)
 @given(data=st.data())
 def test_any_corrections_are_rebuilt(post: DeliveryStore, into: str, data: st.DataObject) -> None:
-    clear(post.url)
+    clear_rows(post.url)
     make_tables(into)
-    clear(into)
+    clear_rows(into)
     ids = []
     for batch in data.draw(arrivals(data.draw(messages()))):
         ids += post.call(*((SOURCES[0], body) for body in batch))
