@@ -29,7 +29,7 @@ ROUND_SECONDS = 20
 
 
 class Shop:
-    """A target that takes a change after some time, or raises what `judge` returns."""
+    """A target that takes a change after some time, or raises what `judge` returns: a new error, as it gets longer each time."""
 
     timeout_seconds = 10.0
     runs_foreign_code = False
@@ -112,11 +112,13 @@ def test_a_shop_that_does_not_know_a_tenth_of_its_parcels_gets_all_others_at_onc
     assert {row["tracker_id"] for row in waiting} == {"t0", "t10", "t20", "t30", "t40"}
 
 
-@pytest.mark.parametrize("error", [TargetUnavailable("shop answered 500."), ValueError("a handler that raises")])
+@pytest.mark.parametrize(
+    "make_error", [lambda: TargetUnavailable("shop answered 500."), lambda: ValueError("a handler that raises")]
+)
 def test_a_hundred_trackers_that_always_fail_do_not_keep_the_others_waiting(
-    store: Store, monkeypatch: pytest.MonkeyPatch, error: Exception
+    store: Store, monkeypatch: pytest.MonkeyPatch, make_error: Callable[[], Exception]
 ) -> None:
-    shop = Shop(lambda change: error if int(change.tracker_id[1:]) < 100 else None)
+    shop = Shop(lambda change: make_error() if int(change.tracker_id[1:]) < 100 else None)
 
     async def run() -> None:
         worker = worker_of(store, shop)
