@@ -14,13 +14,14 @@ from tests.bench import load, resource_use
 from tests.bench.cluster import is_open
 from tests.bench.filling import copy, fill
 from tests.bench.resource_use import Reading
-from tests.harness.network import HERE, Machine, wired
+from tests.harness.network import Machine, wired
 from tests.harness.postgresql import Cluster, find_binaries
 from tests.harness.service import ROOT, SHIP24, TOKEN, Service
 
 _WARM_UP_SECONDS = 2
 _WHERE = Path("/var/tmp")  # accounts other than ours reach it: the server has one of its own
 _MILLION = 1_000_000
+_NEW_INTERPRETER = ("env",)  # a prefix, so that the service is started as in operation
 
 
 class Extent(NamedTuple):
@@ -77,7 +78,7 @@ def _measure(folder: Path, kind: Kind, extent: Extent) -> Cost:
         cluster = ending.enter_context(_server(place, folder, kind.example)) if kind.on_postgresql else None
         file = folder / f"{secrets.token_hex(4)}.db"
         url = place.do(cluster.create_database, "cost") if cluster is not None else f"sqlite:///{file}"
-        service = place.do(Service, folder / secrets.token_hex(4), url, HERE)
+        service = place.do(Service, folder / secrets.token_hex(4), url, _NEW_INTERPRETER)
         ending.callback(service.close)
         place.do(service.migrate)
         known = _fill(place, service, file, extent.kept, on_server=cluster is not None)

@@ -43,7 +43,7 @@ def idle(directory: Path, size: Size) -> Result:
         kept = [stack.enter_context(_connect_and_call(service)) for _ in range(size.connections * 3 // 4)]
         silent = [stack.enter_context(service.socket()) for _ in range(size.connections // 8)]
         slow = [stack.enter_context(service.socket()) for _ in range(size.connections // 8)]
-        with _dripping(slow), Senders(service, senders=size.senders) as traffic:
+        with _dripping(slow), size.send_to(service) as traffic:
             traffic.wait_for_answers(int(size.seconds * 300))
             wait_until(lambda: all(map(_is_closed, silent + slow)), "an unfinished request is closed", 60)
             traffic.wait_for_answers(int(size.seconds * 300))
@@ -112,7 +112,7 @@ def _allow_files(number: int) -> None:
 def flood(directory: Path, size: Size) -> Result:
     """Calls without a token come as fast as they can; those with one are answered, and the disk does not fill."""
     url = f"sqlite:///{directory}/receiver.db"
-    with serving(directory, url) as service, Senders(service, senders=size.senders) as traffic:
+    with serving(directory, url) as service, size.send_to(service) as traffic:
         began = monotonic()
         with _flooding(service) as heard:
             traffic.wait_for_answers(int(size.seconds * 300), seconds=60 + 3 * size.seconds)

@@ -56,7 +56,7 @@ def full(directory: Path, size: Size) -> Result:
     """The disk fills up under load; after a while there is room again."""
     with _disk(directory, size) as disk:
         url = f"sqlite:///{disk}/receiver.db"
-        with serving(directory, url) as service, Senders(service, senders=size.senders) as traffic:
+        with serving(directory, url) as service, size.send_to(service) as traffic:
             traffic.wait_for_answers(int(size.seconds * 300))
             filler = fill(disk)
             traffic.wait_until_nothing_is_kept()  # before, some still find room in files that are there
@@ -70,7 +70,7 @@ def full(directory: Path, size: Size) -> Result:
 def failing(name: str, calls: str, harm: str, directory: Path, size: Size) -> Result:
     """The writing process's system calls fail for a while."""
     url, slowest = f"sqlite:///{directory}/receiver.db", 0.0
-    with serving(directory, url) as service, Senders(service, senders=size.senders) as traffic:
+    with serving(directory, url) as service, size.send_to(service) as traffic:
         for _ in range(2):
             traffic.wait_for_answers(int(size.seconds * 150))
             with _harmed_writer(service, calls, harm):
@@ -83,7 +83,7 @@ def failing(name: str, calls: str, harm: str, directory: Path, size: Size) -> Re
 def slow(directory: Path, size: Size) -> Result:
     """Every sync is slow. Deliveries share one, so latency grows and throughput does not fall."""
     url = f"sqlite:///{directory}/receiver.db"
-    with serving(directory, url) as service, Senders(service, senders=size.senders) as traffic:
+    with serving(directory, url) as service, size.send_to(service) as traffic:
         traffic.wait_for_answers(100)
         rates = []
         for delay in _DELAYS:
@@ -101,7 +101,7 @@ def read_only(directory: Path, size: Size) -> Result:
         raise Lacking("only root can mount a disk")
     with _disk(directory, size) as disk:
         url = f"sqlite:///{disk}/receiver.db"
-        with serving(directory, url) as service, Senders(service, senders=size.senders) as traffic:
+        with serving(directory, url) as service, size.send_to(service) as traffic:
             traffic.wait_for_answers(int(size.seconds * 300))
             service.kill()
             remount(disk, writable=False)

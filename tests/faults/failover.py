@@ -13,7 +13,6 @@ from tests.faults.verification import judge
 from tests.harness.isolated_host import IsolatedHost, NoIsolatedHost, isolated_host
 from tests.harness.postgresql import Cluster, folder_for_servers, following_cluster, running_cluster
 from tests.harness.service import serving, wait_until
-from tests.harness.traffic import Senders
 
 _LESS_PATIENCE = "?tcp_user_timeout=1000&connect_timeout=2"
 _WAITING = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
@@ -62,7 +61,7 @@ def _fail_over(fault: str, pair: Pair, directory: Path, size: Size, end: Callabl
     with (
         change_target(directory) as target,
         serving(directory, url, **target.settings) as service,
-        Senders(service, senders=size.senders) as traffic,
+        size.send_to(service) as traffic,
     ):
         target.wait_for_changes(50)
         primary.execute("ANALYZE", "faulty")  # as the server does by itself, within a minute
@@ -87,7 +86,7 @@ def lose_standby(directory: Path, size: Size) -> Result:
     with (
         two_servers() as (primary, standby, url),
         serving(directory, url, commit_timeout_seconds=f"{timeout:g}") as service,
-        Senders(service, senders=size.senders) as traffic,
+        size.send_to(service) as traffic,
     ):
         traffic.wait_for_answers(200)
         standby.stop("immediate")

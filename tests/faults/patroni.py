@@ -10,7 +10,6 @@ from tests.harness.isolated_host import NoIsolatedHost, isolated_host
 from tests.harness.patroni import find_missing, patroni_cluster
 from tests.harness.postgresql import folder_for_servers
 from tests.harness.service import serving
-from tests.harness.traffic import Senders
 
 
 def vanish(directory: Path, size: Size) -> Result:
@@ -23,7 +22,7 @@ def vanish(directory: Path, size: Size) -> Result:
             folder_for_servers() as folder,
             patroni_cluster(folder, host) as cluster,
             serving(directory, cluster.url) as service,
-            Senders(service, senders=size.senders) as traffic,
+            size.send_to(service) as traffic,
         ):
             old = cluster.members[0]
             let_pass(size.seconds / 4)

@@ -32,7 +32,7 @@ def scene(directory: Path, size: Size, **settings: str) -> Iterator[Scene]:
         folder_for_servers() as place,
         running_cluster(place / "cluster") as cluster,
         serving(directory, cluster.create_database("faulty"), **settings) as service,
-        Senders(service, senders=size.senders) as traffic,
+        size.send_to(service) as traffic,
     ):
         yield Scene(cluster, service, traffic)
 
@@ -120,7 +120,7 @@ def _fill(disk: Path, directory: Path, size: Size) -> Result:
     with (
         running_cluster(disk / "cluster", "--wal-segsize=1") as cluster,
         serving(directory, cluster.create_database("faulty")) as service,
-        Senders(service, senders=size.senders) as traffic,
+        size.send_to(service) as traffic,
     ):
         cluster.configure("max_wal_size", "16MB")
         traffic.wait_for_answers(200)

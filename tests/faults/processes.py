@@ -9,7 +9,6 @@ from time import monotonic
 from tests.faults.scenario import Result, Scenario, Size
 from tests.faults.verification import judge
 from tests.harness.service import Service, serving
-from tests.harness.traffic import Senders
 
 
 def _kill(service: Service) -> None:
@@ -34,7 +33,7 @@ def _end_under_load(name: str, end: Callable[[Service], None], directory: Path, 
     """End a service in the middle of its work and start it again, as often as the time allows."""
     url = f"sqlite:///{directory}/receiver.db"
     chance, rounds, slowest = Random(4), max(2, round(size.seconds / 2)), 0.0
-    with serving(directory, url) as service, Senders(service, senders=size.senders) as traffic:
+    with serving(directory, url) as service, size.send_to(service) as traffic:
         for _ in range(rounds):
             traffic.wait_for_answers(chance.randint(50, 1500 if size.is_long else 300))
             harmed = monotonic()

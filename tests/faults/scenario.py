@@ -4,6 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.harness.traffic import Connectable, NewBodies, Senders
+
 
 class Size(NamedTuple):
     """How much of everything."""
@@ -11,11 +13,17 @@ class Size(NamedTuple):
     seconds: float
     """How long the load lasts."""
     senders: int
-    """Connections that send without a pause."""
+    """Connections that send."""
+    pause_seconds: float
+    """Pause of each after a delivery. Without one, they use all the processor time that a fault lasts."""
     bodies: int
     """Mutated bodies."""
     connections: int
     """Connections that are open and say nothing."""
+
+    def send_to(self, *services: Connectable, parcels: NewBodies | None = None) -> Senders:
+        """Start the senders."""
+        return Senders(*services, senders=self.senders, parcels=parcels, pause_seconds=self.pause_seconds)
 
     @property
     def is_long(self) -> bool:
@@ -23,8 +31,8 @@ class Size(NamedTuple):
         return self.seconds > 10
 
 
-LONG = Size(20.0, 16, 10_000, 2_000)
-SHORT = Size(1.0, 8, 250, 100)
+LONG = Size(20.0, 16, 0.0, 10_000, 2_000)
+SHORT = Size(1.0, 8, 0.02, 250, 100)
 
 
 class Result(NamedTuple):

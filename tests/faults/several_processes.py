@@ -25,7 +25,7 @@ def kill_receiver(directory: Path, size: Size) -> Result:
         running_cluster(place / "cluster") as cluster,
         serving(directory / "one", url := cluster.create_database("faulty")) as one,
         beside(one, directory / "two") as two,
-        Senders(one, two, senders=size.senders) as traffic,
+        size.send_to(one, two) as traffic,
     ):
         for number in range(rounds):
             traffic.wait_for_answers(chance.randint(50, 1500 if size.is_long else 300))
@@ -73,7 +73,7 @@ def _two_relays(directory: Path, size: Size) -> Iterator[tuple[Service, ChangeTa
         target = stack.enter_context(change_target(directory))
         service = stack.enter_context(serving(directory, cluster.create_database("faulty"), **target.settings))
         relay = stack.enter_context(target.relaying(service))
-        traffic = stack.enter_context(Senders(service, senders=size.senders, parcels=NewBodies(trackers=_TRACKERS)))
+        traffic = stack.enter_context(size.send_to(service, parcels=NewBodies(trackers=_TRACKERS)))
         target.wait_for_changes(50)
         cluster.execute("ANALYZE", "faulty")  # as the server does by itself, within a minute
         yield service, target, relay, traffic

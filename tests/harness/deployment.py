@@ -1,9 +1,8 @@
 """A deployment on several machines: PostgreSQL, receivers, relays and nginx with the examples of `config/`."""
 
 import json
+import os
 import shutil
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,11 +11,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tests.harness.http_client import Way
-from tests.harness.network import HERE, Machine, Switch, wired
+from tests.harness.network import Machine, Switch, wired
 from tests.harness.nginx import Nginx
 from tests.harness.postgresql import Cluster
 from tests.harness.rows import Row, read_rows
-from tests.harness.service import ROOT, Service, environment, wait_until
+from tests.harness.service import ROOT, Process, Service, environment, start_command, wait_until
 
 OPS_TOKEN = "the-ops-token-of-these-tests"
 ALLOWED = ("10.0.0.101", "10.0.0.102", "10.0.0.103", "10.0.0.104")
@@ -79,7 +78,7 @@ class Deployment:
         self.outside = wire.plug_in("outside", *ALLOWED, STRANGER)
         self.allowed, self.stranger = self.outside.addresses[:-1], self.outside.addresses[-1]
         self.receivers: list[Receiver] = []
-        self.relays: list[subprocess.Popen[bytes]] = []
+        self.relays: list[Process] = []
         self.cluster: Cluster
         self.url = ""
         self.nginx: Nginx
@@ -160,7 +159,6 @@ class Deployment:
             Service,
             folder,
             self.url,
-            HERE if machine.is_namespace else (),
             **{**settings, **own},
             ship24_ip_policy="enforce",
             ship24_allowed_ips=",".join(self.allowed),
@@ -172,11 +170,11 @@ class Deployment:
         (folder / "shop.py").write_text(handlers, encoding="utf-8")
         return Receiver(machine, service)
 
-    def _start_relay(self, beside: Receiver) -> "subprocess.Popen[bytes]":
-        command, folder = [sys.executable, "-m", "receiver", "relay"], beside.service.directory
+    def _start_relay(self, beside: Receiver) -> Process:
         env = environment(self.url, handlers="shop")
-        with (self._folder / "relays.log").open("ab") as log:
-            relay = beside.machine.run(command, log, cwd=folder, env=env)
+        with (self._folder / "relays.log").open("ab") as log, Path(os.devnull).open("rb") as nothing:
+            files = (nothing, log, log)
+            relay = beside.machine.do(start_command, "relay", cwd=beside.service.directory, env=env, files=files)
         self._ending.callback(relay.wait, 30)
         self._ending.callback(relay.kill)
         return relay

@@ -1,11 +1,12 @@
 """A fork server that runs `python -m receiver …` quickly: it has imported everything and forks for each command.
 
-A command finds what it would find in a new interpreter: its arguments, environment, folder and standard files, in a process of
-its own that ends as any other does. What an interpreter reads at its own start is the starter's, though: whoever wants another
-time zone or hash seed needs a new interpreter (`can_start`).
+A command finds what it would find in a new interpreter: its arguments, environment, folder, standard files and the network of the
+thread that starts it, in a process of its own that ends as any other does. What an interpreter reads at its own start is the
+starter's, though: whoever wants another time zone or hash seed needs a new interpreter (`can_start`).
 """
 
 import atexit
+import ctypes
 import gc
 import os
 import runpy
@@ -31,6 +32,8 @@ from receiver.settings import Settings
 
 _ROOT = Path(__file__).resolve().parents[2]
 _NUMBER = struct.Struct("!i")
+_NETWORK = Path("/proc/thread-self/ns/net")
+_NEW_NETWORK = 0x40000000  # CLONE_NEWNET
 _SENSIBLE = {"ship24_tokens": "a-token-of-no-sender", "ops_tokens": "a-token-of-no-operator"}
 BASE = {"PATH": os.defpath, "PYTHONPATH": str(_ROOT), "PYTHONUNBUFFERED": "1"}
 """The environment of a command, but for what the command itself reads."""
@@ -89,8 +92,9 @@ def can_start(env: Mapping[str, str]) -> bool:
 def start(arguments: Sequence[str], cwd: Path, env: Mapping[str, str], files: Sequence[IO[bytes]]) -> StartedCommand:
     """Start a command with these files as its standard input, output and error."""
     ours, theirs = socket.socketpair()
-    with theirs:
-        socket.send_fds(_connection(), [b"!"], [theirs.fileno(), *(file.fileno() for file in files)])
+    with theirs, _NETWORK.open("rb") as network:
+        sent = [theirs.fileno(), network.fileno(), *(file.fileno() for file in files)]
+        socket.send_fds(_connection(), [b"!"], sent)
     ours.sendall(orjson.dumps([list(arguments), str(cwd), dict(env)]) + b"\n")
     return StartedCommand(ours)
 
@@ -120,7 +124,7 @@ def _attend() -> bool:
     gc.freeze()  # forks need not look through what was imported
     with socket.socket(fileno=os.dup(0)) as connection:
         while True:
-            asked, files, _, _ = socket.recv_fds(connection, 1, 4)
+            asked, files, _, _ = socket.recv_fds(connection, 1, 5)
             if not asked:
                 return False
             if os.fork() == 0:
@@ -150,13 +154,20 @@ def _become_command(files: Sequence[int]) -> None:
         with connection.makefile("rb") as lines:
             arguments, cwd, env = orjson.loads(lines.readline())
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    open_standard_files(files[1:])
+    _enter_network(files[1])
+    open_standard_files(files[2:])
     for file in files[1:]:
         os.close(file)
     os.chdir(cwd)
     os.environ.update(env)
     sys.path[0] = cwd
     sys.argv[1:] = arguments
+
+
+def _enter_network(file: int) -> None:
+    """Move into a network namespace, unless this process is in it."""
+    if os.fstat(file).st_ino != _NETWORK.stat().st_ino and ctypes.CDLL(None, use_errno=True).setns(file, _NEW_NETWORK) != 0:
+        raise OSError(ctypes.get_errno(), "no other network can be entered here")
 
 
 def open_standard_files(files: Sequence[int]) -> None:

@@ -18,8 +18,6 @@ from tests.harness.ports import free_port
 
 _T = TypeVar("_T")
 _NEW_NETWORK = 0x40000000  # CLONE_NEWNET
-HERE = ("env",)
-"""What a command is prefixed with, so that it is started by the thread that asks for it, and by no other process."""
 
 _BROKEN = (OSError, subprocess.CalledProcessError)
 

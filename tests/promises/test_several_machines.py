@@ -102,11 +102,11 @@ def test_postgresql_runs_with_every_line_of_the_example(deployment: Deployment) 
 def test_nothing_is_lost_or_doubled_when_receivers_and_relays_come_and_go(deployment: Deployment) -> None:
     first, second, third = deployment.receivers
     with deployment.outside.do(Senders, *map(deployment.way_in, deployment.allowed), pause_seconds=0.05) as traffic:
-        traffic.wait_for_answers(500)
+        traffic.wait_for_answers(200)
         first.service.kill()
-        traffic.wait_for_answers(500)
+        traffic.wait_for_answers(200)
         second.machine.do(second.service.stop)
-        traffic.wait_for_answers(500)
+        traffic.wait_for_answers(200)
         assert set(traffic.statuses) <= UNNOTICED, "nginx gave what was under way to another receiver"
         fourth = deployment.add_receiver()
         deployment.nginx.point_at([third.place, fourth.place])
@@ -114,7 +114,7 @@ def test_nothing_is_lost_or_doubled_when_receivers_and_relays_come_and_go(deploy
         wait_until(lambda: [fourth.place] in deployment.nginx.routes(), "the new receiver is called")
         wait_until(lambda: "receiver-1" in {change.relay for change in deployment.told()}, "the first relay has told something")
         deployment.relays[0].kill()
-        traffic.wait_for_answers(500)
+        traffic.wait_for_answers(200)
         result = deployment.outside.do(judge, "several machines", traffic, deployment.url, None)
     assert (result.lost, result.doubled) == (0, 0), result
     assert any(route[0] == first.place and len(route) > 1 for route in deployment.nginx.routes())
