@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 from urllib.parse import urlsplit
 
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Dialog, Page, Request, expect, sync_playwright
@@ -13,37 +14,49 @@ _PROGRAMS = Path("/usr/bin/chromium-headless-shell"), Path("/usr/bin/chromium")
 """The first draws no window around a page: a new page costs it a quarter of the time."""
 PHONE = {"width": 390, "height": 844}
 DESK = {"width": 1280, "height": 860}
+THEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 _PATIENCE_MS = DEADLINE_SECONDS * 1000
 _FLAGS = (
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 )
 
-# The texts of a page whose contrast is under WCAG's AA: 4.5, or 3 where they are large.
+# The texts of a page whose contrast is under WCAG's AA: 4.5, or 3 where they are large. What is known of a node is kept: many
+# texts share it.
 _FAINT = """() => {
   const light = (part) => (part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4);
   const read = (text) => text.match(/[\\d.]+/g).map(Number);
   const luminance = (rgb) => rgb.slice(0, 3).map((part) => light(part / 255))
     .reduce((sum, part, place) => sum + part * [0.2126, 0.7152, 0.0722][place], 0);
-  const behind = (node) => {
-    for (let at = node; at; at = at.parentElement) {
-      const colour = read(getComputedStyle(at).backgroundColor);
-      if (colour.length === 3 || colour[3] > 0.99) return colour;
-    }
-    return [255, 255, 255];
+  const once = (compute) => {
+    const known = new Map();
+    return (asked) => known.has(asked) ? known.get(asked) : known.set(asked, compute(asked)).get(asked);
   };
+  const behind = once((node) => {
+    if (!node) return "rgb(255, 255, 255)";
+    const ground = getComputedStyle(node).backgroundColor;
+    const colour = read(ground);
+    return colour.length === 3 || colour[3] > 0.99 ? ground : behind(node.parentElement);
+  });
+  const contrast = once((pair) => {
+    const [one, other] = pair.split("/").map((colour) => luminance(read(colour))).sort((a, b) => b - a);
+    return (one + 0.05) / (other + 0.05);
+  });
+  const judge = once((node) => {
+    if (node.closest("svg, script, option, datalist, .sr")) return null;
+    if (!node.checkVisibility() || node.getBoundingClientRect().width < 2) return null;
+    const style = getComputedStyle(node);
+    const size = parseFloat(style.fontSize);
+    const needed = size >= 24 || (size >= 18.66 && Number(style.fontWeight) >= 700) ? 3 : 4.5;
+    const ratio = contrast(`${style.color}/${behind(node)}`);
+    return ratio < needed ? ratio.toFixed(2) : null;
+  });
   const found = [];
   const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   while (walker.nextNode()) {
-    const node = walker.currentNode.parentElement;
-    if (!walker.currentNode.data.trim() || node.closest("svg, script, option, datalist, .sr")) continue;
-    if (!node.checkVisibility() || node.getBoundingClientRect().width < 2) continue;
-    const style = getComputedStyle(node);
-    const [one, other] = [luminance(read(style.color)), luminance(behind(node))].sort((a, b) => b - a);
-    const size = parseFloat(style.fontSize);
-    const needed = size >= 24 || (size >= 18.66 && Number(style.fontWeight) >= 700) ? 3 : 4.5;
-    const ratio = (one + 0.05) / (other + 0.05);
-    if (ratio < needed) found.push(`${ratio.toFixed(2)} ${walker.currentNode.data.trim().slice(0, 40)}`);
+    const words = walker.currentNode.data.trim();
+    const faint = words && judge(walker.currentNode.parentElement);
+    if (faint) found.push(`${faint} ${words.slice(0, 40)}`);
   }
   return found;
 }"""
@@ -64,24 +77,36 @@ _UNLABELLED = """() => {
   for (const node of document.querySelectorAll("[aria-labelledby], [aria-describedby]"))
     for (const name of (node.getAttribute("aria-labelledby") || node.getAttribute("aria-describedby")).split(" "))
       if (!document.getElementById(name)) found.push(`nothing is called ${name}`);
-  const ids = [...document.querySelectorAll("[id]")].map((node) => node.id);
-  for (const id of ids) if (ids.filter((other) => other === id).length > 1) found.push(`twice: ${id}`);
+  const ids = new Set();
+  for (const node of document.querySelectorAll("[id]"))
+    if (!ids.has(node.id)) ids.add(node.id);
+    else found.push(`twice: ${node.id}`);
   return found;
 }"""
 
 # By how many pixels the page is wider than the window, or a text wider than the box that cuts it off.
 _OVERFLOW = """() => {
-  const cuts = (node) => ["hidden", "clip"].includes(getComputedStyle(node).overflowX);
+  const known = new Map();
+  const boxes = (node) => {
+    if (!node) return [];
+    if (!known.has(node)) {
+      const around = boxes(node.parentElement);
+      const cuts = ["hidden", "clip"].includes(getComputedStyle(node).overflowX);
+      known.set(node, cuts ? [...around, node] : around);
+    }
+    return known.get(node);
+  };
   let most = document.documentElement.scrollWidth - innerWidth;
   const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   while (walker.nextNode()) {
     const node = walker.currentNode.parentElement;
-    if (!walker.currentNode.data.trim() || node.closest("svg, script, option, datalist, .sr, thead")) continue;
+    const cutting = walker.currentNode.data.trim() ? boxes(node) : [];
+    if (!cutting.length || node.closest("svg, script, option, datalist, .sr, thead")) continue;
     if (!node.checkVisibility() || node.getBoundingClientRect().width < 2) continue;
     const range = document.createRange();
     range.selectNodeContents(walker.currentNode);
-    for (let box = node; box; box = box.parentElement)
-      if (cuts(box)) most = Math.max(most, range.getBoundingClientRect().right - box.getBoundingClientRect().right);
+    for (const box of cutting)
+      most = Math.max(most, range.getBoundingClientRect().right - box.getBoundingClientRect().right);
   }
   return Math.floor(most);
 }"""
@@ -141,6 +166,14 @@ class Tab:
     def faint(self) -> list[str]:
         """Return texts that are hard to read."""
         return list(self.page.evaluate(_FAINT))
+
+    def faint_in_each_theme(self) -> list[str]:
+        """Return texts that are hard to read in the light theme, then those in the dark one, which stays."""
+        found = []
+        for theme in THEMES:
+            self.page.emulate_media(color_scheme=theme)
+            found += [f"{theme}: {text}" for text in self.faint()]
+        return found
 
     def unlabelled(self) -> list[str]:
         """Return what has no name, or not the right one."""

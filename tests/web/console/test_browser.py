@@ -11,7 +11,7 @@ from playwright.sync_api import expect
 from receiver.web.console.links import to_tracker
 from tests.conftest import StartService
 from tests.harness import ship24
-from tests.harness.browser import DESK, PHONE, Tab
+from tests.harness.browser import DESK, PHONE, THEMES, Tab
 from tests.harness.console_client import OPS
 from tests.harness.rows import Like
 from tests.harness.sample_database import make_sample_database
@@ -20,6 +20,7 @@ from tests.web.console.conftest import OpenTab
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>\u202egnp.exe\u200b\x07 {{ 7 * 7 }} مرحبا"
 STYLE = ROOT / "receiver/web/console/static/console.css"
+LINES_OF_BRAND = "document.querySelector('.brand span')?.getClientRects().length ?? 1"
 UNFOLD = "document.querySelectorAll('details').forEach((node) => { node.open = true; })"
 
 
@@ -92,29 +93,45 @@ def layout_widths() -> list[int]:
 # Every page
 
 
-@pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_every_page_can_be_read_and_named_and_fits(running: Service, open_tab: OpenTab, theme: str, size: dict[str, int]) -> None:
-    tab = open_tab(color_scheme=theme, viewport=size, signed_in=False)
-    problems = {"sign-in": [tab.open("/ops/sign-in"), tab.faint(), tab.unlabelled(), tab.overflow()]}
+def faults_of(tab: Tab) -> list[str]:
+    """Return what is wrong with a page in each layout and theme, and on paper. It is loaded once and follows each change."""
+    narrow, *_, wide = widths = layout_widths()
+    found = tab.unlabelled()
+    for width in widths:
+        tab.page.set_viewport_size({"width": width, "height": DESK["height"]})
+        found += faults_of_width(tab, f"folded, {width}")
+    found += [*tab.faint_in_each_theme(), *faults_on_paper(tab)]
+    tab.page.evaluate(UNFOLD)
+    for width in (wide, narrow):
+        tab.page.set_viewport_size({"width": width, "height": DESK["height"]})
+        found += [*faults_of_width(tab, f"unfolded, {width}"), *tab.faint_in_each_theme()]
+    return found
+
+
+def faults_of_width(tab: Tab, name: str) -> list[str]:
+    """Return what does not fit into the window."""
+    overflow, lines = tab.overflow(), tab.page.evaluate(LINES_OF_BRAND)
+    return [f"{name}: {overflow} pixels too wide, the brand on {lines} lines"] if overflow > 0 or lines > 1 else []
+
+
+def faults_on_paper(tab: Tab) -> list[str]:
+    """Return what is wrong with a page when it is printed: in the dark theme it is as light as in the other one."""
+    found, colours = [], []
+    for theme in THEMES:
+        tab.page.emulate_media(media="print", color_scheme=theme)
+        colours.append(tab.page.evaluate("['backgroundColor', 'color'].map((name) => getComputedStyle(document.body)[name])"))
+        found += [f"on paper, {theme}: {text}" for text in tab.faint()]
+    tab.page.emulate_media(media="screen")
+    return found if colours[0] == colours[1] else [*found, f"on paper: {colours}"]
+
+
+def test_every_page_can_be_read_and_named_and_fits_and_prints_light(running: Service, open_tab: OpenTab) -> None:
+    tab = open_tab(signed_in=False)
+    found = {"sign-in": [tab.open("/ops/sign-in"), *faults_of(tab)]}
     tab.sign_in(OPS)
     for path in pages(running):
-        problems[path] = [tab.open(path), tab.faint(), tab.unlabelled(), max(0, tab.overflow())]
-        tab.page.evaluate(UNFOLD)
-        problems[f"{path} unfolded"] = [200, tab.faint(), [], max(0, tab.overflow())]
-    assert {path: found for path, found in problems.items() if found != [200, [], [], 0]} == {}
-
-
-def test_no_page_is_wider_than_the_window_and_nothing_is_cut(running: Service, open_tab: OpenTab) -> None:
-    tab = open_tab()
-    found = {}
-    for path in pages(running):
-        assert tab.open(path) == 200
-        for width in layout_widths():
-            tab.page.set_viewport_size({"width": width, "height": 860})
-            lines = tab.page.locator(".brand span").evaluate("(node) => node.getClientRects().length")
-            found[path, width] = max(0, tab.overflow()), lines
-    assert sorted((width, *wrong, path) for (path, width), wrong in found.items() if wrong != (0, 1)) == []
+        found[path] = [tab.open(path), *faults_of(tab)]
+    assert {path: faults for path, faults in found.items() if faults != [200]} == {}
 
 
 def test_a_page_that_is_not_there_is_a_page(open_tab: OpenTab) -> None:
@@ -131,19 +148,6 @@ def test_light_and_dark_differ(open_tab: OpenTab) -> None:
         for theme in ("light", "dark")
     ]
     assert len(set(grounds)) == 2
-
-
-def test_dark_pages_print_light_and_can_be_read(running: Service, open_tab: OpenTab) -> None:
-    shown = {}
-    for theme in ("light", "dark"):
-        tab = open_tab(color_scheme=theme)
-        tab.page.emulate_media(media="print", color_scheme=theme)
-        for path in pages(running) if theme == "dark" else ["/ops"]:
-            tab.open(path)
-            colours = tab.page.evaluate("['backgroundColor', 'color'].map((name) => getComputedStyle(document.body)[name])")
-            shown[theme, path] = (*colours, tab.faint())
-    light = shown["light", "/ops"]
-    assert {place: found for place, found in shown.items() if found != light} == {}
 
 
 def test_a_column_of_a_chart_leads_to_its_deliveries(open_tab: OpenTab) -> None:
