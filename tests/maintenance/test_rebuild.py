@@ -170,7 +170,7 @@ def packages(draw: st.DrawFn) -> tuple[Source, bytes]:
     return kind, orjson.dumps({name: value for name, value in said.items() if value is not None})
 
 
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(data=st.data())
 def test_a_mix_of_calls_is_rebuilt_as_it_was(post: DeliveryStore, into: str, data: st.DataObject) -> None:
     clear_rows(post.url)

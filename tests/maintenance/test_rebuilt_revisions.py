@@ -80,7 +80,7 @@ def messages(draw: st.DrawFn) -> list[Item]:
     return found
 
 
-@settings(max_examples=10)
+@settings(max_examples=6)
 @given(data=st.data())
 def test_any_corrections_are_rebuilt(post: DeliveryStore, into: str, data: st.DataObject) -> None:
     clear_rows(post.url)
