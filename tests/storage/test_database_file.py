@@ -6,7 +6,8 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from tests.harness import ship24
 from tests.harness.command import run_command
 from tests.harness.fork_server import BASE
 from tests.harness.rows import table_rows
-from tests.harness.service import DEADLINE_SECONDS, Service, environment, start_command, wait_until
+from tests.harness.service import DEADLINE_SECONDS, PATIENT, Service, environment, serving, start_command, wait_until
 from tests.harness.storage import make_tables
 
 FILES = ("", "-wal", "-shm")
@@ -193,22 +194,33 @@ def copy_files(file: Path, to: Path) -> None:
             shutil.copy(one, to)
 
 
-@pytest.fixture
-def crashed(running: Service, data: Path) -> Service:
-    """A service that was killed, with what was kept today in its log; `yesterday` has the file of before, `today` all of now."""
-    assert running.stop() == 0
-    checkpoint(data / "receiver.db")
-    copy_files(data / "receiver.db", data / "yesterday")
-    for day in ("of-yesterday", "of-today"):
-        running.restart()
-        assert {post(running, f"{day}-{number}") for number in range(10)} == {200}
-        if day == "of-yesterday":
-            assert running.stop() == 0
-    running.writer().kill()
-    assert running.wait() != 0
+@pytest.fixture(scope="module")
+def left(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a killed service left, with what was kept today in its log; `yesterday` has the file of before, `today` all of now."""
+    data = tmp_path_factory.mktemp("left")
+    with serving(data / "service", f"sqlite:///{data}/receiver.db", **PATIENT) as running:
+        assert post(running, "before") == 200
+        assert running.stop() == 0
+        checkpoint(data / "receiver.db")
+        copy_files(data / "receiver.db", data / "yesterday")
+        for day in ("of-yesterday", "of-today"):
+            running.restart()
+            assert {post(running, f"{day}-{number}") for number in range(10)} == {200}
+            if day == "of-yesterday":
+                assert running.stop() == 0
+        running.writer().kill()
+        assert running.wait() != 0
     assert (data / "receiver.db-wal").stat().st_size > 0
     copy_files(data / "receiver.db", data / "today")
-    return running
+    return data
+
+
+@pytest.fixture
+def crashed(left: Path, data: Path, tmp_path: Path) -> Iterator[Service]:
+    """The service of what was left, which does not run."""
+    shutil.copytree(left, data, dirs_exist_ok=True)
+    with closing(Service(tmp_path / "service", f"sqlite:///{data}/receiver.db", **PATIENT)) as stopped:
+        yield stopped
 
 
 @pytest.mark.parametrize("command", ["serve", "migrate", "prune"])
