@@ -67,7 +67,8 @@ def lend(cluster: Cluster, name: str, icu_locale: str | None = None) -> str:
 def give_tables(url: str, migrate: Callable[[str], None]) -> bool:
     """Replace an empty database by one with tables; return whether it is done.
 
-    A server that wants tables a second time gets such a database to copy, for each way of sorting. One with a standby gets none.
+    A server that wants tables a second time gets such a database to copy, for each way of sorting; most have one from the
+    beginning. One with a standby gets none.
     """
     if "," in urlsplit(url).netloc:
         return False
@@ -83,17 +84,18 @@ def give_tables(url: str, migrate: Callable[[str], None]) -> bool:
     name, folder, kind, encoding, tables = row
     if tables or kind is None or encoding != _UTF8:
         return False
-    _wanted[folder, kind] += 1
-    if _wanted[folder, kind] == 1:
-        return False
+    template = f"tables_{kind}"
     with _administered(url) as server:
+        has_template = server.execute("SELECT FROM pg_database WHERE datname = %s", [template]).rowcount
+        _wanted[folder, kind] += 1
+        if _wanted[folder, kind] == 1 and not has_template:
+            return False
         waiting = _find_waiting(server, f"ready_{kind}")
         if waiting is not None:
             _rename(server, name, f"empty_{kind}_{next(_numbers)}")
             _rename(server, waiting, name)
             return True
-        template = f"tables_{kind}"
-        if not server.execute("SELECT FROM pg_database WHERE datname = %s", [template]).fetchall():
+        if not has_template:
             server.execute(f'CREATE DATABASE "{template}" TEMPLATE "{name}"')
             migrate(urlsplit(url)._replace(path=f"/{template}").geturl())
         server.execute(f'DROP DATABASE "{name}"')
