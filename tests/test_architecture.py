@@ -77,7 +77,8 @@ DIALECTS_KNOWN_BY = {
 }
 DIALECTS_KNOWN_BY |= {f"storage/{name}.py" for name in ("stepwise_backup", "snapshots", "database_copies")}  # of SQLite files
 DIALECTS = ("sqlite", "postgres", "psycopg", "pragma")
-DIALECT_NAMED = {  # besides: a default, and options of tables that each database takes or leaves
+DIALECT_NAMED = {  # besides: a library that logs, a default, and options of tables that each database takes or leaves
+    "logs/setup.py": {"psycopg"},
     "settings/record.py": {"sqlite:///data/receiver.db"},
     "storage/tables": {"sqlite_with_rowid", "sqlite_where"},
     "storage/migrations/versions": {"sqlite", "sqlite_with_rowid", "sqlite_where", "postgresql_where", "postgresql"},

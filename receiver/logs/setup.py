@@ -38,7 +38,7 @@ def configure(log_format: Literal["json", "console"], secrets: Iterable[str]) ->
     root.setLevel(logging.INFO)
     for library in ("alembic", "uvicorn"):
         logging.getLogger(library).setLevel(logging.WARNING)  # our own events report the same
-    for library in ("urllib3", "nats", "opentelemetry"):
+    for library in ("urllib3", "nats", "opentelemetry", "psycopg"):
         logging.getLogger(library).setLevel(logging.CRITICAL)  # they quote whole URLs, and texts of servers
 
 

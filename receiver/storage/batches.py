@@ -65,7 +65,7 @@ class BatchKeeper:
 
     def write(self, connection: Connection, batch_state: BatchState, decided: Sequence[KeptDelivery]) -> list[DeliveryRow]:
         """Write the decisions, the deliveries and their bodies; return the rows of the deliveries."""
-        self._ledger.write(connection, batch_state)
+        self._bodies.may_pack(connection)
         now = to_micros(batch_state.now)
         rows, bodies = [], []
         for kept in decided:
@@ -73,8 +73,9 @@ class BatchKeeper:
             rows.append(_make_row(kept, now))
             content = BodyRow(delivery.id, orjson.dumps(delivery.headers).decode(), delivery.body, kept.answer.body)
             bodies.append((delivery.source, content))
-        self._add_deliveries.execute(connection, rows)
-        self._bodies.add(connection, bodies)
+        with self._ledger.writing(connection, batch_state):
+            self._add_deliveries.execute(connection, rows)
+            self._bodies.add(connection, bodies)
         return rows
 
 

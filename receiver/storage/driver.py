@@ -4,6 +4,8 @@ For each statement SQLAlchemy makes a context, a result and its metadata, which 
 errors are the same as those of its own `exec_driver_sql`.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import Connection
@@ -28,6 +30,25 @@ def send(connection: Connection, statement: str, parameters: tuple[Any, ...] = (
         if isinstance(error, connection.dialect.loaded_dbapi.Error):
             raise _wrap(connection, statement, error) from error
         raise
+
+
+@contextmanager
+def pipelined(connection: Connection, *, is_wanted: bool = True) -> Iterator[None]:
+    """Send the statements of a block without waiting for each result, where the driver can; after the block all have theirs.
+
+    A later statement, or the end of the block, may raise the error of an earlier one. It is the first error that the server
+    reported: of the statements after it the server runs none. Statements of SQLAlchemy need their results at once and must not
+    be in the block.
+    """
+    driver: Any = connection.connection.driver_connection
+    if not is_wanted or not hasattr(driver, "pipeline"):
+        yield
+        return
+    try:
+        with driver.pipeline():
+            yield
+    except connection.dialect.loaded_dbapi.Error as error:
+        raise _wrap(connection, "", error) from error
 
 
 def _wrap(connection: Connection, statement: str, error: Exception) -> BaseException:

@@ -1,7 +1,8 @@
 """The ledger: it reads the stored state for a batch and writes the verdicts, for new and for replayed deliveries."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple, TypeAlias
 
 from sqlalchemy import Connection, literal_column, null
@@ -24,13 +25,14 @@ from receiver.domain.rows import (
 )
 from receiver.domain.timelines import Version
 from receiver.domain.tracker_state import make_shipment_change
+from receiver.storage import driver
 from receiver.storage.completions import Completions, lock_completions
 from receiver.storage.database import Database
 from receiver.storage.faults import LostRace
 from receiver.storage.notifications import note_changes
 from receiver.storage.quarantine import resolve_items
 from receiver.storage.revisions import find_partly, read_timelines, refresh_versions, rewrite_messages
-from receiver.storage.statements import Insert, Lookup, columns_of
+from receiver.storage.statements import Insert, Inserted, Lookup, columns_of
 from receiver.storage.tables.ledger import (
     EventTable,
     LinkTable,
@@ -121,11 +123,17 @@ class Ledger:
         `messages` and `events` have the digests of their contents in the batch. If an event has other content than the stored
         one, read the whole timeline of its tracker. If a message has, find out whether a part of it is in quarantine.
         """
-        for tracker in map(TrackerRow._make, self._find_trackers.execute(connection, sorted(trackers))):
+        with driver.pipelined(connection):
+            found = (
+                self._find_trackers.start(connection, sorted(trackers)),
+                self._find_messages.start(connection, sorted(messages)),
+                self._find_events.start(connection, sorted(events)),
+            )
+        for tracker in map(TrackerRow._make, self._find_trackers.read(found[0])):
             batch_state.trackers[tracker.source, tracker.tracker_id] = tracker
-        for message in map(MessageRow._make, self._find_messages.execute(connection, sorted(messages))):
+        for message in map(MessageRow._make, self._find_messages.read(found[1])):
             batch_state.messages.known[message.source, message.message_id] = message
-        for event in map(_StoredVersion._make, self._find_events.execute(connection, sorted(events))):
+        for event in map(_StoredVersion._make, self._find_events.read(found[2])):
             clock = event.generated_at
             if clock is None:
                 clock = _bound_clock(batch_state.trackers.get((event.source, event.tracker_id)), event.received_at)
@@ -141,14 +149,34 @@ class Ledger:
 
     def write(self, connection: Connection, batch_state: BatchState) -> None:
         """Write the decisions of a batch and the changes for targets. Raises LostRace if another process was first."""
-        changed = [batch_state.trackers[key] for key in sorted(batch_state.changed)]
-        complete = self._add_trackers.execute(connection, [row for row in changed if row.version == 1])
-        complete &= self._put_trackers.execute(connection, [row for row in changed if row.version > 1])
-        complete &= self._add_messages.execute(connection, [row for _, row in sorted(batch_state.messages.new.items())])
-        complete &= self._write_events(connection, batch_state)
-        complete &= rewrite_messages(connection, [pair for _, pair in sorted(batch_state.messages.rewritten.items())])
-        if not complete:
+        with self.writing(connection, batch_state):
+            pass
+
+    @contextmanager
+    def writing(self, connection: Connection, batch_state: BatchState) -> Iterator[None]:
+        """Write as `write` does, together with what the block writes. Raises LostRace after the block, before any commit.
+
+        All statements go in one pipeline, unless one needs its result at once. What is written after a lost race is rolled back.
+        Nothing of it can fail because of the race: the tables have no constraints beside their keys, and each insert says what
+        becomes of a known key.
+        """
+        messages = batch_state.messages
+        needs_results = messages.rewritten or messages.replaced or batch_state.timelines.refreshed
+        with driver.pipelined(connection, is_wanted=not needs_results):
+            changed = [batch_state.trackers[key] for key in sorted(batch_state.changed)]
+            written = [
+                self._add_trackers.execute(connection, [row for row in changed if row.version == 1]),
+                self._put_trackers.execute(connection, [row for row in changed if row.version > 1]),
+                self._add_messages.execute(connection, [row for _, row in sorted(messages.new.items())]),
+                *self._write_events(connection, batch_state),
+            ]
+            rewritten = rewrite_messages(connection, [pair for _, pair in sorted(messages.rewritten.items())])
+            self._write_rest(connection, batch_state, changed)
+            yield
+        if not (rewritten and all(each.is_complete for each in written)):
             raise LostRace
+
+    def _write_rest(self, connection: Connection, batch_state: BatchState, changed: Sequence[TrackerRow]) -> None:
         self._add_terms.execute(connection, sorted(batch_state.terms))
         self._put_links.execute(connection, [batch_state.links[key] for key in sorted(batch_state.links)])
         self._completions.mark_batch(connection, batch_state, changed)
@@ -157,15 +185,15 @@ class Ledger:
         resolve_items(connection, batch_state.messages.replaced)  # some of them new
         self._write_dispatches(connection, batch_state, to_micros(batch_state.now))
 
-    def _write_events(self, connection: Connection, batch_state: BatchState) -> bool:
+    def _write_events(self, connection: Connection, batch_state: BatchState) -> tuple[Inserted, Inserted]:
         timelines = batch_state.timelines
         if timelines.refreshed:
             timelines.refresh_rows()
             refresh_versions(connection, timelines.refreshed)
         self._add_superseded.execute(connection, timelines.superseded)
         self._add_change_rows.execute(connection, batch_state.change_rows)
-        complete = self._add_events.execute(connection, [*timelines.new.values()])
-        return self._put_events.execute(connection, [*timelines.revised.values()]) and complete
+        added = self._add_events.execute(connection, [*timelines.new.values()])
+        return added, self._put_events.execute(connection, [*timelines.revised.values()])
 
     def _write_dispatches(self, connection: Connection, batch_state: BatchState, now: int) -> None:
         """Add the changes to the outbox of each target that wants them."""

@@ -4,7 +4,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from receiver.errors import ConfigurationError
+from receiver.errors import ConfigurationError, StorageUnavailable
 
 _SETTINGS = "settings"  # the key in the `info` of a connection for the settings of each transaction
 _MIGRATION_LOCK = 7_242_365  # an arbitrary fixed number
@@ -95,3 +95,13 @@ def take_warning(connection: Connection) -> str | None:
     """Return the last warning of the server on a writing connection since the last call of this function, or None."""
     warning: str | None = connection.info.pop(_WARNING, None)
     return warning
+
+
+def check_open(connection: Connection) -> None:
+    """Raise StorageUnavailable if the transaction of a writing connection has failed: its COMMIT would report no error.
+
+    PostgreSQL answers the COMMIT of such a transaction with ROLLBACK. SQLite has no transaction any more, and says so.
+    """
+    driver: Any = connection.connection.driver_connection
+    if connection.dialect.name == "postgresql" and driver.info.transaction_status.name != "INTRANS":
+        raise StorageUnavailable("An error of the database was passed over, so nothing was stored.")

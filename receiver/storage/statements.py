@@ -75,12 +75,21 @@ class Insert(Generic[_Record]):
             statement = new.on_conflict_do_nothing()
         self._statement = _Statement(database, statement)
 
-    def execute(self, connection: Connection, rows: Sequence[_Record]) -> bool:
-        """Insert the rows; return whether every row was written. False: another process was first."""
-        if not rows:
-            return True
-        written = sum(int(result.rowcount) for result in self._statement.execute(connection, rows))
-        return written == len(rows)
+    def execute(self, connection: Connection, rows: Sequence[_Record]) -> "Inserted":
+        """Insert the rows. In a pipeline the result can be looked at after its end."""
+        return Inserted(list(self._statement.execute(connection, rows)), len(rows))
+
+
+class Inserted(NamedTuple):
+    """The result of an insert: the driver's cursors, and the number of rows that were given."""
+
+    cursors: Sequence[Any]
+    given: int
+
+    @property
+    def is_complete(self) -> bool:
+        """Tell whether every row was written. If not, another process was first."""
+        return sum(int(cursor.rowcount) for cursor in self.cursors) == self.given
 
 
 def columns_of(table: Table, record: type[NamedTuple]) -> list[ColumnElement[Any]]:
@@ -115,8 +124,16 @@ class Lookup:
 
     def execute(self, connection: Connection, keys: Sequence[tuple[Any, ...]]) -> Iterator[Sequence[Any]]:
         """Yield the existing rows. Sort the `keys`, so that two batches lock in the same order."""
-        for result in self._statement.execute(connection, keys):
-            yield from self._database.unpack(result)
+        return self.read(self.start(connection, keys))
+
+    def start(self, connection: Connection, keys: Sequence[tuple[Any, ...]]) -> Sequence[Any]:
+        """Look up these sorted keys; `read` gives the rows from the cursors, in a pipeline after its end."""
+        return list(self._statement.execute(connection, keys))
+
+    def read(self, cursors: Sequence[Any]) -> Iterator[Sequence[Any]]:
+        """Yield the existing rows."""
+        for cursor in cursors:
+            yield from self._database.unpack(cursor)
 
 
 class KeyedUpdate:

@@ -27,12 +27,16 @@ class BodyWriter:
 
     def add(self, connection: Connection, rows: Sequence[tuple[str, BodyRow]]) -> None:
         """Add contents as they arrived, each with the source of its delivery. A frame (of a damaged body) is added as it is."""
-        if self._may_pack is None:
-            self._may_pack = may_pack(connection)
-        if self._may_pack:
+        if self.may_pack(connection):
             self._insert.execute(connection, [self._pack(source, row) for source, row in rows])
         else:
             self._insert.execute(connection, [row for _, row in rows])
+
+    def may_pack(self, connection: Connection) -> bool:
+        """Tell whether rows are packed. The first call reads that; call it before a pipeline."""
+        if self._may_pack is None:
+            self._may_pack = may_pack(connection)
+        return self._may_pack
 
     def _pack(self, source: str, row: BodyRow) -> BodyRow:
         return row if row.content_bytes is not None else self._packer.pack(source, row)

@@ -12,7 +12,7 @@ from receiver.storage.engines import checkpoint, checkpoint_passive, has_lost_sy
 from receiver.storage.faults import Fault, find_fault, helps_to_reconnect
 from receiver.storage.files import DatabaseFileLost, OpenFiles, WalFileLost
 from receiver.storage.notifications import has_noted, notify
-from receiver.storage.postgresql import take_warning
+from receiver.storage.postgresql import check_open, take_warning
 from receiver.storage.stepwise_backup import StepwiseBackup
 from receiver.storage.version import VersionCheck
 
@@ -65,6 +65,7 @@ class Transactions:
             self._version.check(connection)
             result = work(connection)
             take_warning(connection)
+            check_open(connection)
             self._committing = True
         # PostgreSQL only warns if its wait for the standby was cancelled: after a failover the commit may be missing
         if warning := take_warning(connection):

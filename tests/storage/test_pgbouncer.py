@@ -18,7 +18,7 @@ from tests.harness.command import run_command, run_process
 from tests.harness.pgbouncer import find_pgbouncer, pooling
 from tests.harness.postgresql import Cluster
 from tests.harness.service import environment
-from tests.harness.storage import make_tables
+from tests.harness.storage import change, make_tables
 from tests.harness.store import opened, outcomes
 
 OPS = "the-ops-token-of-these-tests"
@@ -94,6 +94,15 @@ def test_statements_are_prepared_where_the_session_is_our_own_and_only_there(dir
                 lambda connection: connection.execute(text("SELECT count(*) FROM pg_prepared_statements")).scalar_one()
             )
             assert (prepared > 0) is expected
+
+
+def test_an_error_in_the_middle_of_a_batch_is_blamed_on_its_message_and_the_next_batch_is_stored(pooled_url: str) -> None:
+    make_tables(pooled_url)
+    change(pooled_url, "ALTER TABLE events ADD CONSTRAINT no_bad_event CHECK (message_id <> 'bad')")
+    with opened(pooled_url) as store:
+        for number in range(3):
+            kept = store.keep(*(ship24.single(name) for name in (f"one-{number}", "bad", f"two-{number}")))
+            assert [outcomes(answer)[0] for answer in kept] == ["applied", "quarantined", "applied"]
 
 
 def test_who_waits_for_changes_behind_a_pooler_gets_one_sign_and_polls(pooled_url: str) -> None:

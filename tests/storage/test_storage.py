@@ -69,7 +69,7 @@ def test_an_insert_writes_any_number_of_rows_and_a_lookup_finds_them(store: Stor
     names = [f"m-{place:03}" for place in range(number)]
 
     def work(connection: Connection) -> list[str]:
-        assert insert.execute(connection, [message_row(name) for name in names])
+        assert insert.execute(connection, [message_row(name) for name in names]).is_complete
         return [row[0] for row in lookup.execute(connection, [("ship24", name) for name in [*names, "unknown"]])]
 
     assert sorted(store.transactions.run(work)) == names
@@ -77,9 +77,9 @@ def test_an_insert_writes_any_number_of_rows_and_a_lookup_finds_them(store: Stor
 
 def test_an_insert_tells_when_somebody_else_was_first(store: Store) -> None:
     insert = Insert(store.database, table_of(MessageTable), MessageRow)
-    assert store.transactions.run(lambda connection: insert.execute(connection, [message_row("one")]))
+    assert store.transactions.run(lambda connection: insert.execute(connection, [message_row("one")])).is_complete
     both = [message_row("one")._replace(digest="other"), message_row("two")]
-    assert not store.transactions.run(lambda connection: insert.execute(connection, both))
+    assert not store.transactions.run(lambda connection: insert.execute(connection, both)).is_complete
     kept = table_rows(store.database.url.render_as_string(), "messages", "message_id", "digest", order="message_id")
     assert [(row["message_id"], row["digest"]) for row in kept] == [("one", "digest"), ("two", "digest")]
 
@@ -94,7 +94,7 @@ def test_a_versioned_insert_replaces_only_the_version_before_its_own(store: Stor
         def work(connection: Connection) -> bool:
             (row,) = find.execute(connection, [("ship24", "moving")])
             changed = TrackerRow._make(row)._replace(version=version, status=status, shipment=None)
-            return put.execute(connection, [changed])
+            return put.execute(connection, [changed]).is_complete
 
         return work
 

@@ -223,6 +223,7 @@ def test_while_a_privilege_is_lost_deliveries_are_503_and_the_retry_applies(serv
     wait_until(lambda: running.get("/readyz").status == 200, "the service is ready again")
     assert [running.post(ship24.single(name)).outcomes() for name in ("one", "two")] == [["applied"], ["applied"]]
     assert running.count("quarantine") == 0
+    assert "error ignored" not in running.logs()
 
 
 def read_count(cluster: Cluster, table: str) -> int:
