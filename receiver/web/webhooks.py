@@ -21,7 +21,7 @@ from receiver.web.body import BodyReader
 from receiver.web.responses import send_answer
 from receiver.writer.client import WriterClient
 
-MAX_READ_HERE_BYTES = 32 * 2**10
+MAX_READ_HERE_BYTES = 128 * 2**10
 _ACCEPTED = ((marks.HEADER.encode(), marks.ACCEPTED.encode()),)
 
 _log = structlog.get_logger()

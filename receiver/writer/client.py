@@ -25,7 +25,8 @@ from receiver.writer.wire import Execute, Keep, Read, Replies, Request, Result, 
 _COUNT_SECONDS = 5.0
 _MAX_UNDER_WAY_BYTES = 4 * 2**20  # sent and not yet received: two batches; a parsed delivery takes many times its bytes
 
-_MAX_TURN_BYTES = 128 * 2**10  # packed in one turn of the loop, in a few milliseconds
+_MAX_TURN_BYTES = 128 * 2**10  # bodies parsed in one turn of the loop, in some milliseconds
+_MAX_JOINED_BYTES = 128 * 2**10  # copied in one turn of the loop
 
 _Read = Callable[[], Submission | UnreadDelivery]
 
@@ -52,6 +53,7 @@ class WriterClient(asyncio.Protocol):
         self._unread: dict[int, tuple[Delivery, _Read]] = {}  # in order of arrival
         self._outgoing: list[bytes] = []
         self._outgoing_bytes = 0
+        self._read_bytes = 0
         self._unrecorded: Counter[tuple[str, str, str]] = Counter()
         self._healthy = True
         self._closing = False
@@ -186,20 +188,24 @@ class WriterClient(asyncio.Protocol):
     def _advance(self) -> None:
         """Read deliveries and send them, as long as little is under way to the writing process. The others wait as bytes.
 
-        One turn of the loop reads only a few; `_flush` continues in the next turn.
+        One turn of the loop reads one body, or some small ones; `_flush` continues in the next turn.
         """
-        while self._unread and self._may_read():
-            number = next(iter(self._unread))
-            _, read = self._unread.pop(number)
+        while self._unread:
+            number, (delivery, read) = next(iter(self._unread.items()))
+            if not self._may_read(len(delivery.body)):
+                return
+            del self._unread[number]
             try:
                 found = read()
                 self._put(Keep(number, found) if isinstance(found, Submission) else Read(number, found))
+                self._read_bytes += len(delivery.body)
             except Exception as error:  # the error of another delivery must not end the task that runs here
                 self._fail(number, error)
 
-    def _may_read(self) -> bool:
+    def _may_read(self, body_bytes: int) -> bool:
         under_way = self._outgoing_bytes + self._transport.get_write_buffer_size()
-        return self._outgoing_bytes < _MAX_TURN_BYTES and under_way < _MAX_UNDER_WAY_BYTES
+        fits = not self._read_bytes or self._read_bytes + body_bytes <= _MAX_TURN_BYTES
+        return fits and under_way < _MAX_UNDER_WAY_BYTES
 
     def _fail(self, number: int, error: Exception) -> None:
         future = self._waiting.pop(number, None)
@@ -225,12 +231,12 @@ class WriterClient(asyncio.Protocol):
 
         Large bodies are not copied.
         """
-        if self._outgoing_bytes > _MAX_TURN_BYTES:
+        if self._outgoing_bytes > _MAX_JOINED_BYTES:
             self._transport.writelines(self._outgoing)
         else:
             self._transport.write(b"".join(self._outgoing))
         self._outgoing = []
-        self._outgoing_bytes = 0
+        self._outgoing_bytes = self._read_bytes = 0
         self._advance()
 
     def _take_replies(self, message: Replies) -> None:

@@ -144,8 +144,8 @@ def test_a_large_or_compressed_body_is_handed_on_as_it_came(content: bytes, head
     assert reading.read_here == []
 
 
-async def _count_read_in_a_turn(calls: int) -> Counter[int]:
-    """Return how many deliveries were read in each turn of the loop if all arrive at once."""
+async def _count_read_in_a_turn(calls: int, body_bytes: int) -> Counter[int]:
+    """Return how many deliveries of this size were read in each turn of the loop if all arrive at once."""
     ours, theirs = socket.socketpair()
     writer_client = WriterClient(calls, 60, lambda: None, Counters())
     await writer_client.open(ours)
@@ -164,7 +164,7 @@ async def _count_read_in_a_turn(calls: int) -> Counter[int]:
 
     source = Source("ship24", "tracking", SHIP24, ship24.split, b"")
     loop.call_soon(count_turns)
-    content = padded(MAX_READ_HERE_BYTES)
+    content = padded(body_bytes)
     waiting = [asyncio.create_task(writer_client.store(call, partial(read, call))) for call in [delivery(content)] * calls]
     with theirs:
         theirs.setblocking(False)
@@ -174,10 +174,12 @@ async def _count_read_in_a_turn(calls: int) -> Counter[int]:
     return read_in
 
 
-def test_of_many_calls_at_once_few_are_read_in_one_turn_of_the_loop() -> None:
-    read_in = asyncio.run(_count_read_in_a_turn(100))
-    assert sum(read_in.values()) == 100
-    assert max(read_in.values()) <= 4
+@each_row(("body_bytes", "at_most"), [(MAX_READ_HERE_BYTES, 2), (MAX_READ_HERE_BYTES // 4, 8), (2 * MAX_READ_HERE_BYTES, 2)])
+def test_of_many_calls_at_once_few_are_read_in_one_turn_of_the_loop(body_bytes: int, at_most: int) -> None:
+    """Count those before and after the flush of one turn."""
+    read_in = asyncio.run(_count_read_in_a_turn(12, body_bytes))
+    assert sum(read_in.values()) == 12
+    assert at_most / 4 <= max(read_in.values()) <= at_most
 
 
 class Ordering:
