@@ -377,6 +377,22 @@ def test_many_calls_go_in_several_transactions_and_their_order_is_kept(post: Del
     check_same(post, into)
 
 
+def test_large_bodies_go_in_transactions_of_their_own(post: DeliveryStore, into: str) -> None:
+    calls = [post.group(ship24.item(f"m{number}", "t")) for number in range(4)]
+    for delivery_id, mebibytes in zip(calls, (5, 9, 5, 3), strict=True):
+        update_rows(post.url, "deliveries", {"id": delivery_id}, body_bytes=mebibytes << 20)
+    make_tables(into)
+    target = Database(into)
+    target.take()
+    take = partial(parse_stored, SOURCES)
+    with (
+        closing(target),
+        post.database.read_snapshot() as snapshot,
+        closing(Rebuild(snapshot, target, take, MAX_FUTURE)) as work,
+    ):
+        assert list(work.run()) == [1, 1, 2]
+
+
 def test_a_call_that_cannot_be_decided_harms_no_other(post: DeliveryStore, into: str) -> None:
     post.call((SOURCES[0], ship24.single("poison")), (SOURCES[0], ship24.single("fine")))
     make_tables(into)

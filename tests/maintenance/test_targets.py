@@ -36,7 +36,7 @@ _MUCH_LATER = 8_000_000_000_000_000
 _OF_TRACKER = {"source": "ship24", "tracker_id": "t", "change_id": "c", "attempts": 1, "status": 200}
 
 
-class Operator:
+class TargetOperator:
     """An operator with the commands of a writing process."""
 
     def __init__(self, store: Store, url: str) -> None:
@@ -67,13 +67,13 @@ class Operator:
 
 
 @contextmanager
-def operating(url: str, waiting: int = 0, dead: int = 0) -> Iterator[Operator]:
+def operating(url: str, waiting: int = 0, dead: int = 0) -> Iterator[TargetOperator]:
     """Give an operator and so many changes for the target `shop`."""
     make_tables(url)
     if waiting:
         fill(url, "shop", waiting, dead)
     with closing(Store(url, [Subscription("shop")])) as store:
-        yield Operator(store, url)
+        yield TargetOperator(store, url)
 
 
 def test_a_flush_reaches_all_that_waits(sqlite_url: str) -> None:

@@ -51,6 +51,8 @@ def test_the_next_step_comes_after_one_that_failed(failure: BaseException) -> No
     with capture_logs() as logs:
         assert asyncio.run(run()) == 3
     assert [line["event"] for line in logs] == ["step_failed", "work_resumed"]
+    is_ours = not isinstance(failure, StorageUnavailable)
+    assert (logs[0]["log_level"], logs[0]["exc_info"]) == (("error", failure) if is_ours else ("warning", None))
 
 
 def test_a_fault_that_lasts_is_one_line_for_each_cause_until_it_is_over() -> None:

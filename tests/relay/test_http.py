@@ -17,7 +17,7 @@ from receiver.domain.changes import Change
 from receiver.errors import ConfigurationError
 from receiver.relay.http import HttpTarget, read_retry_after
 from receiver.relay.signature import Signer
-from receiver.relay.target import NotAcknowledged, TargetGone, describe_error
+from receiver.relay.target import NotAcknowledged, TargetGone, TargetUnavailable, describe_error
 from receiver.settings.targets import TargetSettings
 from tests.harness.changes import OTHER_SECRET, SECRET, change, secrets, target
 from tests.harness.endpoint import CLOSE, HANG, TAKE, Answer, Endpoint, answering, drip, say, write
@@ -35,9 +35,10 @@ def post(settings: TargetSettings, *changes: Change, by: Sequence[Secret] = (), 
     async def one(poster: HttpTarget, given: Change) -> Exception | None:
         try:
             async with asyncio.timeout(poster.timeout_seconds):
-                await poster.deliver(given)
+                status = await poster.deliver(given)
         except Exception as error:
             return error
+        assert 200 <= status < 300
         return None
 
     async def run() -> list[Exception | None]:
@@ -180,7 +181,7 @@ def test_410_stops_the_target() -> None:
 def test_retry_after_is_respected(status: int) -> None:
     with answering(say(status, "Retry-After: 120")) as endpoint:
         error = post_one(endpoint)
-    assert isinstance(error, NotAcknowledged)
+    assert isinstance(error, TargetUnavailable)
     assert (error.message, error.requested_seconds) == (f"shop answered {status}.", 120)
 
 
