@@ -20,6 +20,7 @@ from hypothesis import HealthCheck, settings
 from receiver.storage.queries import deliveries, message_list, packages, pages, quarantine, search
 from tests.harness.archive import Archive, archive_at
 from tests.harness.database_pool import close_pool, lend, take_back
+from tests.harness.fork_server import READ_BY_COMMANDS
 from tests.harness.pgbouncer import pooling
 from tests.harness.postgresql import Cluster, find_binaries, folder_for_servers, running_cluster
 from tests.harness.service import PATIENT, RUNNING, Service, serving
@@ -35,8 +36,6 @@ _numbers = count(1)
 _MEMORY = Path("/dev/shm")
 _ENOUGH_BYTES = 4 * 1024**3
 _SHOWN_CHARACTERS = 10_000
-_READ_BY_COMMANDS = ("RECEIVER_", "CHECK_", "SIMULATE_", "DATABASE_URL", "PORT", "COLUMNS", "FORCE_COLOR", "NO_COLOR")
-"""How names of variables begin that change what a command does; tests set those that they need."""
 
 
 def pytest_configure() -> None:
@@ -45,7 +44,7 @@ def pytest_configure() -> None:
         tempfile.tempdir = str(_MEMORY)  # that syncs are asked for is tested; how long a disk takes is not
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in the background of a shell; commands would inherit it
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    for name in [name for name in os.environ if name.startswith(_READ_BY_COMMANDS)]:
+    for name in [name for name in os.environ if name.startswith(READ_BY_COMMANDS)]:
         del os.environ[name]
 
 
@@ -210,9 +209,9 @@ def service(tmp_path: Path) -> Iterator[StartService]:
     """
     with ExitStack() as stack:
 
-        def start(url: str, prefix: Sequence[str] = (), **settings: str) -> Service:
+        def start(url: str, prefix: Sequence[str] = (), standard_error: str = "", **settings: str) -> Service:
             directory = tmp_path / f"service-{next(_numbers)}"
-            return stack.enter_context(serving(directory, url, prefix, **PATIENT | settings))
+            return stack.enter_context(serving(directory, url, prefix, standard_error, **PATIENT | settings))
 
         yield start
 

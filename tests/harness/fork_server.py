@@ -37,6 +37,8 @@ _NEW_NETWORK = 0x40000000  # CLONE_NEWNET
 _SENSIBLE = {"ship24_tokens": "a-token-of-no-sender", "ops_tokens": "a-token-of-no-operator"}
 BASE = {"PATH": os.defpath, "PYTHONPATH": str(_ROOT), "PYTHONUNBUFFERED": "1"}
 """The environment of a command, but for what the command itself reads."""
+READ_BY_COMMANDS = ("RECEIVER_", "CHECK_", "SIMULATE_", "DATABASE_URL", "PORT", "COLUMNS", "FORCE_COLOR", "NO_COLOR")
+"""How names of variables begin that change what a command does, and nothing that an interpreter does at its start."""
 
 
 class StartedCommand:
@@ -86,7 +88,7 @@ class StartedCommand:
 
 def can_start(env: Mapping[str, str]) -> bool:
     """Tell whether a fork of the starter is as good as a new interpreter with this environment."""
-    return {name: value for name, value in env.items() if not name.startswith("RECEIVER_") and name != "COLUMNS"} == BASE
+    return {name: value for name, value in env.items() if not name.startswith(READ_BY_COMMANDS)} == BASE
 
 
 def start(arguments: Sequence[str], cwd: Path, env: Mapping[str, str], files: Sequence[IO[bytes]]) -> StartedCommand:

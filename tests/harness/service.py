@@ -86,15 +86,26 @@ RUNNING: "set[Service]" = set()
 
 
 class Service:
-    """One `receiver serve`. Keeps its port over restarts; `prefix` is put before the command, as in `strace …`."""
+    """One `receiver serve`. Keeps its port over restarts; `prefix` is put before the command, as in `strace …`.
 
-    def __init__(self, directory: Path, database_url: str, prefix: Sequence[str] = (), **settings: str) -> None:
+    Its log is a file in its folder, or goes to the file (device, pipe) that `standard_error` names.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        database_url: str,
+        prefix: Sequence[str] = (),
+        standard_error: str = "",
+        **settings: str,
+    ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
         self.database_url = database_url
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = directory / "stderr.log"
+        self._standard_error = Path(standard_error or self.log)
         self.process: Process | None = None
         self._family: list[psutil.Process] = []
         self._prefix = prefix
@@ -108,8 +119,8 @@ class Service:
     def start(self) -> "Service":
         """Start the process and wait until it serves."""
         RUNNING.add(self)
-        with self.log.open("ab") as log, Path(os.devnull).open("rb") as nothing:
-            files = (nothing, log, log)
+        with self.log.open("ab") as log, self._standard_error.open("ab", 0) as err, Path(os.devnull).open("rb") as nothing:
+            files = (nothing, log, err)
             self.process = start_command("serve", cwd=self.directory, env=self.env, files=files, prefix=self._prefix)
         wait_until(self._serves, "the service serves")
         self._family = psutil.Process(self.process.pid).children(recursive=True)
@@ -276,9 +287,11 @@ def _lives(process: psutil.Process) -> bool:
 
 
 @contextmanager
-def serving(directory: Path, database_url: str, prefix: Sequence[str] = (), **settings: str) -> Iterator[Service]:
+def serving(
+    directory: Path, database_url: str, prefix: Sequence[str] = (), standard_error: str = "", **settings: str
+) -> Iterator[Service]:
     """Give a service with its tables made; its processes end with the block."""
-    service = Service(directory, database_url, prefix, **settings)
+    service = Service(directory, database_url, prefix, standard_error, **settings)
     service.migrate()
     try:
         yield service.start()

@@ -4,7 +4,7 @@ import json
 import logging
 import os
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,11 +24,6 @@ ABORTED_SIGN_IN = (
 ABORTED_WEBHOOK = b"POST /webhooks/ship24 HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n"
 ABORTED_ORDER = b"POST /ops/api/prune HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\nAuthorization: Bearer %s\r\n\r\nabc"
 OPS = "the-ops-token-of-these-tests"
-
-
-def into(target: str) -> Sequence[str]:
-    """Return the prefix of a command that redirects its standard error."""
-    return ("sh", "-c", f'exec "$@" 2>{target}', "sh")
 
 
 def send(running: Service, data: bytes, times: int) -> None:
@@ -77,7 +72,7 @@ def read_all(descriptor: int) -> bytes:
 def test_a_log_pipe_without_a_reader_stops_nothing(
     service: StartService, sqlite_url: str, tmp_path: Path, full_pipe: int
 ) -> None:
-    running = service(sqlite_url, into(str(tmp_path / "pipe")), ops_tokens=OPS)
+    running = service(sqlite_url, standard_error=str(tmp_path / "pipe"), ops_tokens=OPS)
     annoy(running, 100)
     send(running, ABORTED_ORDER % OPS.encode(), 20)
     assert running.post(ship24.single()).outcomes() == ["applied"]
@@ -87,13 +82,13 @@ def test_a_log_pipe_without_a_reader_stops_nothing(
 
 
 def test_metrics_count_the_lines_that_could_not_be_written(service: StartService, sqlite_url: str) -> None:
-    running = service(sqlite_url, into("/dev/full"))
+    running = service(sqlite_url, standard_error="/dev/full")
     counted = labelled("receiver_log_lines_dropped_total")
     wait_until(lambda: scrape(running)[counted] >= 2, "the lines of the start are counted")
 
 
 def test_what_waited_is_read_once_somebody_reads(service: StartService, sqlite_url: str, tmp_path: Path, full_pipe: int) -> None:
-    service(sqlite_url, into(str(tmp_path / "pipe")))
+    service(sqlite_url, standard_error=str(tmp_path / "pipe"))
     read = bytearray()
 
     def has_come() -> bool:
@@ -116,13 +111,14 @@ def test_strangers_can_neither_fill_the_log_nor_put_tracebacks_into_it(service: 
 
 
 @pytest.mark.parametrize(
-    ("target", "log_format"), [("&-", "console"), ("/dev/full", "json"), ("/dev/null", "console"), (">(exit)", "json")]
+    ("redirection", "target", "log_format"),
+    [("2>&-", "", "console"), ("2> >(exec true)", "", "json"), ("", "/dev/full", "json"), ("", "/dev/null", "console")],
 )
 def test_a_standard_error_that_takes_nothing_stops_nothing(
-    service: StartService, sqlite_url: str, target: str, log_format: str
+    service: StartService, sqlite_url: str, redirection: str, target: str, log_format: str
 ) -> None:
-    prefix = into(target) if target != ">(exit)" else ("bash", "-c", 'exec "$@" 2> >(exec true)', "bash")
-    running = service(sqlite_url, prefix, log_format=log_format)
+    prefix = ("bash", "-c", f'exec "$@" {redirection}', "bash") if redirection else ()
+    running = service(sqlite_url, prefix, target, log_format=log_format)
     annoy(running, 20)
     assert running.post(ship24.single()).status == 200
     assert running.stop() == 0

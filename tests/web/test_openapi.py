@@ -71,8 +71,9 @@ def running(tmp_path_factory: pytest.TempPathFactory, cluster: Cluster) -> Itera
 
 @pytest.fixture(scope="module")
 def connection() -> Iterator[requests.Session]:
-    """A connection for all calls."""
+    """A connection for all calls. It looks for no proxy before each."""
     with requests.Session() as session:
+        session.trust_env = False
         yield session
 
 

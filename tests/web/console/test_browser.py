@@ -20,7 +20,11 @@ from tests.web.console.conftest import OpenTab
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>\u202egnp.exe\u200b\x07 {{ 7 * 7 }} مرحبا"
 STYLE = ROOT / "receiver/web/console/static/console.css"
-LINES_OF_BRAND = "document.querySelector('.brand span')?.getClientRects().length ?? 1"
+LINES_OF_BRAND = """() => {
+  const words = document.createRange();
+  words.selectNodeContents(document.querySelector(".brand span") ?? document.head);
+  return words.getClientRects().length;
+}"""
 UNFOLD = "document.querySelectorAll('details').forEach((node) => { node.open = true; })"
 
 
