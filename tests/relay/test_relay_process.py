@@ -142,17 +142,37 @@ def test_a_process_is_replaced_once_so_many_handlers_run_on() -> None:
     assert found == [0, 0, 1, 1]
 
 
+RAISED = {
+    "system-exit": "SystemExit: 3",
+    "keyboard-interrupt": "KeyboardInterrupt",
+    "stop-iteration": "StopIteration",
+    "generator-exit": "GeneratorExit",
+    "own-timeout": "TimeoutError: of the shop",
+    "no-text": "Quiet",
+    "odd-text": "xxx",
+    "returns-awaitable": "CancelledError",
+}
+"""What a handler raises, by its act, and a word of it that is recorded."""
+
+
+def test_whatever_a_handler_raises_is_recorded_and_affects_nothing_else(running: Service) -> None:
+    running.post(moved("first"))
+    wait_until(lambda: "first" in told(running), "the relay runs")
+    family = relay_family(running)
+    for act in RAISED:
+        for tracker in (f"before/{act}", act, f"after/{act}"):
+            assert running.post(moved(tracker)).status == 200
+    for act, words in RAISED.items():
+        wait_until(lambda a=act, w=words: w in error_of(running, a), f"the outcome of {act} is on record")  # type: ignore[misc]
+    others = {f"{when}/{act}" for act in RAISED for when in ("before", "after")}
+    wait_until(lambda: others <= set(told(running)), "other trackers' changes go on")
+    assert relay_family(running) == family, "it goes on in the same process"
+    assert running.stop() == 0
+
+
 @pytest.mark.parametrize(
     ("act", "words"),
     [
-        ("system-exit", "SystemExit: 3"),
-        ("keyboard-interrupt", "KeyboardInterrupt"),
-        ("stop-iteration", "StopIteration"),
-        ("generator-exit", "GeneratorExit"),
-        ("own-timeout", "TimeoutError: of the shop"),
-        ("no-text", "Quiet"),
-        ("odd-text", "xxx"),
-        ("returns-awaitable", "CancelledError"),
         ("hangs", "within 1 seconds"),
         ("blocks-loop", "within 1 seconds"),
         ("ends-process", "ended 4 times"),
