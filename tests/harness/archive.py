@@ -10,7 +10,8 @@ from sqlalchemy import Table, insert
 from receiver.storage.database import Database
 from receiver.storage.queries import ResultPage
 from receiver.storage.tables.metadata import METADATA
-from tests.harness.storage import make_tables
+from tests.harness.rows import find_filled
+from tests.harness.storage import LASTING, make_tables
 from tests.harness.store import Store
 
 _MAX_PAGES = 1000
@@ -43,8 +44,8 @@ class Archive:
             self.store.clear()
             return
         with self.database.connect_writer() as connection, connection.begin():
-            for table in METADATA.tables.values():
-                connection.execute(table.delete())
+            for name in find_filled(connection.exec_driver_sql, METADATA.tables.keys() - LASTING):
+                connection.execute(METADATA.tables[name].delete())
 
     def add(self, table: Table, rows: Iterable[dict[str, Any]]) -> None:
         """Add rows; columns that are not given are NULL, or empty where they cannot be."""

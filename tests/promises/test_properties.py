@@ -54,7 +54,7 @@ def state_of(store: Store, prefix: str) -> dict[str, list[tuple[Any, ...]]]:
     }
 
 
-@settings(max_examples=40)
+@settings(max_examples=24)
 @given(data=st.data())
 def test_any_order_duplication_and_regrouping_ends_in_the_same_state(stores: tuple[Store, Store], data: st.DataObject) -> None:
     tested, reference = stores
@@ -102,7 +102,7 @@ def served(service: StartService, database_url: str) -> Service:
     return service(database_url)
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(body=bodies())
 def test_no_body_is_a_5xx_and_none_loses_a_byte(served: Service, body: bytes) -> None:
     body = body.replace(strategies.PLACE_OF_NUMBER, b"%08d" % next(_numbers))  # or all would be copies of the first

@@ -92,7 +92,7 @@ _status_messages = st.builds(lambda of, status, packages: manifest(of, status, *
 _batches = st.lists(st.lists(_packages | _status_messages, min_size=1, max_size=4), max_size=6)
 
 
-@settings(max_examples=40)
+@settings(max_examples=24)
 @given(batches=_batches)
 def test_after_each_batch_the_marked_packages_are_those_of_completed_manifests(
     store: PackageStore, batches: list[list[Item]]

@@ -158,7 +158,7 @@ def keep(archive: Archive, calls: list[KnownDelivery]) -> RebuildCounts:
     return RebuildCounts(kept, parcels)
 
 
-@settings(max_examples=40)
+@settings(max_examples=24)
 @given(calls=_calls, wanted=st.lists(_filters, min_size=6, max_size=6), limit=st.integers(1, 4))
 def test_every_filter_of_deliveries_returns_each_match_once_in_its_order(
     archive: Archive, calls: list[KnownDelivery], wanted: list[DeliveryFilter], limit: int
@@ -250,7 +250,7 @@ _verdict_filters = st.builds(
 )
 
 
-@settings(max_examples=40)
+@settings(max_examples=24)
 @given(calls=_calls, wanted=st.lists(_verdict_filters, min_size=6, max_size=6), limit=st.integers(1, 4))
 def test_every_filter_of_messages_returns_each_match_once_in_its_order(
     archive: Archive, calls: list[KnownDelivery], wanted: list[MessageFilter], limit: int

@@ -137,7 +137,7 @@ def keep_parcels(archive: Archive, parcels: list[Parcel]) -> None:
     archive.add(table_of(SearchTermTable), [dict(zip(("term", "source", "tracker_id"), term, strict=True)) for term in terms])
 
 
-@settings(max_examples=60)
+@settings(max_examples=36)
 @given(parcels=_parcels, wanted=st.lists(_tracker_filters, min_size=5, max_size=5), limit=st.integers(1, 4))
 def test_every_list_of_trackers_gives_what_is_wanted_once_and_in_order(
     archive: Archive, parcels: list[Parcel], wanted: list[TrackerFilter], limit: int
