@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 from receiver.errors import StorageUnavailable, WriterTaken
 from receiver.storage.lock import WriterLock
 from receiver.storage.missing import explain_left_wal, explain_missing
-from receiver.storage.wal import Mark, check_wal, mark_wal, read_file_mark, read_salt, wal_of
+from receiver.storage.wal import Mark, check_wal, mark_wal, read_file_mark, read_salt_of, wal_of
 
 _MAGIC = b"SQLite format 3\0"
 
@@ -74,10 +74,14 @@ class OpenFiles:
 
     def mark_wal(self, connection: Connection) -> None:
         """Mark the WAL as belonging to the file if SQLite has restarted it (`wal.py`)."""
-        salt = read_salt(self._path)
+        salt = read_salt_of(self._beside[0])
         if salt is not None and salt != self._salt and self._descriptor >= 0:
             self._mark = mark_wal(connection, self._path)
             self._salt = self._mark.current
+
+    def wal_bytes(self) -> int:
+        """Return the size of the WAL."""
+        return _size_of(self._beside[0])
 
     def is_replaced(self) -> bool:
         """Tell whether the path leads to another file now."""
@@ -156,14 +160,20 @@ class DatabaseFile:
 
     def wal_bytes(self) -> int:
         """Return the size of the WAL."""
-        wal = wal_of(self._path)
-        return wal.stat().st_size if wal.exists() else 0
+        return _size_of(wal_of(self._path))
 
     def close(self) -> None:
         """Release the lock. Close every connection of this process to the file before."""
         if self._lock is not None:
             self._lock.close()
             self._lock = None
+
+
+def _size_of(wal: Path) -> int:
+    try:
+        return wal.stat().st_size
+    except OSError:
+        return 0
 
 
 def _identify(file: Path | int) -> _Identity | None:

@@ -139,7 +139,7 @@ class Transactions:
 
     def has_long_wal(self) -> bool:
         """Tell whether the WAL of a file is so long that there must always have been a reader."""
-        return self._database.wal_bytes() > _LONG_WAL_BYTES
+        return self._files is not None and self._files.wal_bytes() > _LONG_WAL_BYTES
 
     def has_changes(self) -> bool:
         """Tell whether relays of other processes must be notified of committed changes. With one writer there are none."""

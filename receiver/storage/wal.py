@@ -41,9 +41,14 @@ def read_file_mark(descriptor: int) -> Mark:
 
 def read_salt(path: Path) -> int | None:
     """Return the salt of a file's WAL, a random number that SQLite sets at each restart of the WAL; None if there is no WAL."""
+    return read_salt_of(wal_of(path))
+
+
+def read_salt_of(wal: Path) -> int | None:
+    """Return the salt of a WAL by its own path; None if there is none."""
     try:
-        with wal_of(path).open("rb", buffering=0) as wal:
-            header = wal.read(_WAL_HEADER_BYTES)
+        with wal.open("rb", buffering=0) as opened:
+            header = opened.read(_WAL_HEADER_BYTES)
     except OSError:
         return None
     return (int.from_bytes(header[20:24], "big") & _POSITIVE) or 1 if len(header) == _WAL_HEADER_BYTES else None
