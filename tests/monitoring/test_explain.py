@@ -145,6 +145,7 @@ def test_a_message_whose_body_was_deleted_is_explained_from_the_rows_that_stay(s
     assert found["explanation"][:2] == whole["explanation"][:2]
     shown = explain(store, found["delivery_id"])
     assert (shown["body"], shown["answer"], shown["headers"]) == (None, None, ())
+    assert "The bodies of request and response were deleted (retention)." in shown["explanation"]
     assert "Message 1, second: Duplicate." in shown["explanation"]
 
 
