@@ -259,6 +259,17 @@ def test_what_calls_made_whose_bodies_are_gone_is_taken_over(post: DeliveryStore
     assert (tracker["status"], tracker["moves"], tracker["snapshot_message_id"]) == ("day 11", 8, "m8")
 
 
+def test_an_earlier_version_whose_body_is_gone_stays_superseded(post: DeliveryStore, into: str) -> None:
+    def version(message_id: str, day: int, built: int) -> Any:
+        return ship24.item(message_id, "t", [ship24.event("e", f"2025-03-{day:02}")], f"2025-04-{built:02}T00:00:00Z")
+
+    post.group(version("m1", 8, 2))
+    late = post.group(version("m2", 5, 1))
+    assert [row["message_id"] for row in table_rows(post.url, "superseded_events")] == ["m2"]
+    delete_rows(post.url, "bodies", delivery_id=late)
+    check_same(post, into)
+
+
 @pytest.mark.parametrize("pruned", [False, True])
 def test_dismissed_and_resolved_items_are_so_after_it(post: DeliveryStore, into: str, *, pruned: bool) -> None:
     wrong = [ship24.event("e1", "no time"), ship24.event("e2", None)]
