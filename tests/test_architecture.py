@@ -81,6 +81,7 @@ DIALECT_NAMED = {  # besides: a library that logs, a default, and options of tab
     "logs/setup.py": {"psycopg"},
     "settings/record.py": {"sqlite:///data/receiver.db"},
     "storage/tables": {"sqlite_with_rowid", "sqlite_where"},
+    "storage/tables/ids.py": {"sqlite"},
     "storage/migrations/versions": {"sqlite", "sqlite_with_rowid", "sqlite_where", "postgresql_where", "postgresql"},
 }
 

@@ -33,6 +33,7 @@ from receiver.storage.engines import (
 from receiver.storage.faults import Fault, database_errors, dropped_after_fault, find_fault
 from receiver.storage.files import DatabaseFile, OpenFiles
 from receiver.storage.reads import ActiveReads
+from receiver.storage.tables.ids import as_json, read_json
 
 _DURABILITY = ("server_version", "synchronous_commit", "fsync", "full_page_writes")
 
@@ -48,6 +49,7 @@ class Database:
         self.takes_arrays = not self.is_sqlite
         self.plans_by_statistics = not self.is_sqlite
         self.has_one_writer = self.is_sqlite
+        self.packs_ids = self.is_sqlite  # as the types of `tables.ids` do
         self._file = None if self.path is None else DatabaseFile(self.path)
         self._writing: Engine | None = None
         self._reading: Engine | None = None
@@ -162,18 +164,17 @@ class Database:
 
         SQLite returns rows one by one, and the driver releases the interpreter lock for each. So SQLite packs all rows into one.
         """
-        return select(func.json_group_array(func.json_array(*columns))) if self.is_sqlite else select(*columns)
+        return select(func.json_group_array(func.json_array(*map(as_json, columns)))) if self.is_sqlite else select(*columns)
 
-    def unpack(self, cursor: Any) -> Sequence[Sequence[Any]]:
-        """Return the rows that a `select_packed` statement has left in the driver's cursor."""
+    def unpack(self, cursor: Any, columns: Sequence[ColumnElement[Any]]) -> Sequence[Sequence[Any]]:
+        """Return the rows that a `select_packed` statement of these columns has left in the driver's cursor."""
         if not self.is_sqlite:
-            found: list[Sequence[Any]] = cursor.fetchall()
-            return found
+            return list(cursor.fetchall())
         try:
             rows: list[list[Any]] = orjson.loads(cursor.fetchall()[0][0])
         except orjson.JSONDecodeError:
             raise StorageUnavailable(f"{self}: its content cannot be read; the file is damaged") from None
-        return rows
+        return read_json(rows, columns)
 
     def lock_rows(self, statement: Select[Any], table: Table) -> Select[Any]:
         """Lock the rows in the order in which Python sorts their keys, so that two transactions cannot deadlock.

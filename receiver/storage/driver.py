@@ -4,7 +4,7 @@ For each statement SQLAlchemy makes a context, a result and its metadata, which 
 errors are the same as those of its own `exec_driver_sql`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,14 +12,14 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 
-def run(connection: Connection, statement: str, parameters: tuple[Any, ...] = ()) -> Any:
+def run(connection: Connection, statement: str, parameters: Sequence[Any] = ()) -> Any:
     """Run a statement in the transaction of the connection, which begins one if there is none; return the driver's cursor."""
     if not connection.in_transaction():
         connection.begin()
     return send(connection, statement, parameters)
 
 
-def send(connection: Connection, statement: str, parameters: tuple[Any, ...] = ()) -> Any:
+def send(connection: Connection, statement: str, parameters: Sequence[Any] = ()) -> Any:
     """Run a statement without a look at transactions: a listener of SQLAlchemy begins one with it."""
     driver: Any = connection.connection.driver_connection
     for hear in connection.dispatch.before_cursor_execute:

@@ -31,6 +31,7 @@ from sqlalchemy.sql import ClauseElement
 from receiver.storage import driver
 from receiver.storage.arrays import write_array
 from receiver.storage.database import Database
+from receiver.storage.tables.ids import PackedText
 
 _T = TypeVar("_T")
 _Record = TypeVar("_Record", bound=NamedTuple)
@@ -73,7 +74,7 @@ class Insert(Generic[_Record]):
             )
         else:
             statement = new.on_conflict_do_nothing()
-        self._statement = _Statement(database, statement)
+        self._statement = _Statement(database, statement, columns)
 
     def execute(self, connection: Connection, rows: Sequence[_Record]) -> "Inserted":
         """Insert the rows. In a pipeline the result can be looked at after its end."""
@@ -112,6 +113,7 @@ class Lookup:
         lock: Literal["wait", "skip"] | None = None,
     ) -> None:
         self._database = database
+        self._columns = columns
         wanted = _wanted(database, table)
         statement = database.select_packed(columns).select_from(wanted)
         for key in table.primary_key.columns:
@@ -120,7 +122,7 @@ class Lookup:
             statement = database.lock_rows(statement, table)
         elif lock == "skip":
             statement = database.skip_locked(statement, table)
-        self._statement = _Statement(database, statement)
+        self._statement = _Statement(database, statement, list(table.primary_key.columns))
 
     def execute(self, connection: Connection, keys: Sequence[tuple[Any, ...]]) -> Iterator[Sequence[Any]]:
         """Yield the existing rows. Sort the `keys`, so that two batches lock in the same order."""
@@ -133,7 +135,7 @@ class Lookup:
     def read(self, cursors: Sequence[Any]) -> Iterator[Sequence[Any]]:
         """Yield the existing rows."""
         for cursor in cursors:
-            yield from self._database.unpack(cursor)
+            yield from self._database.unpack(cursor, self._columns)
 
 
 class KeyedUpdate:
@@ -143,8 +145,9 @@ class KeyedUpdate:
     """
 
     def __init__(self, database: Database, table: Table, statement: Update, find: Callable[[CTE], Select[Any]] = select) -> None:
-        keys = tuple_(*table.primary_key.columns).in_(find(_wanted(database, table)))
-        self._statement = _Statement(database, statement.where(keys))
+        columns = list(table.primary_key.columns)
+        keys = tuple_(*columns).in_(find(_wanted(database, table)))
+        self._statement = _Statement(database, statement.where(keys), columns)
 
     def execute(self, connection: Connection, keys: Sequence[tuple[Any, ...]]) -> None:
         """Update the rows."""
@@ -153,9 +156,11 @@ class KeyedUpdate:
 
 
 class _Statement:
-    """A statement for any number of rows."""
+    """A statement for any number of rows, whose values are those of the columns. On PostgreSQL ids are texts, as they come."""
 
-    def __init__(self, database: Database, statement: ClauseElement) -> None:
+    def __init__(self, database: Database, statement: ClauseElement, columns: Sequence[ColumnElement[Any]]) -> None:
+        self._width = len(columns)
+        self._packs = [(place, c.type.form.pack_again) for place, c in enumerate(columns) if isinstance(c.type, PackedText)]
         self._arrays = database.takes_arrays
         self._dialect = database.dialect
         self._statement = statement
@@ -171,7 +176,14 @@ class _Statement:
                 yield driver.run(connection, self._text, tuple(map(write_array, zip(*chunk, strict=True))))
         else:
             for chunk in chunks(rows, _MAX_REPEATED):
-                yield driver.run(connection, self._repeat(len(chunk)), tuple(chain.from_iterable(chunk)))
+                yield driver.run(connection, self._repeat(len(chunk)), self._pack(chunk))
+
+    def _pack(self, rows: Sequence[tuple[Any, ...]]) -> Sequence[Any]:
+        """Return the values of rows one after the other, as a SQLite file holds them."""
+        values = list(chain.from_iterable(rows))
+        for place, pack in self._packs:
+            values[place :: self._width] = map(pack, values[place :: self._width])
+        return values
 
     def _repeat(self, rows: int) -> str:
         if rows not in self._repeated:

@@ -16,7 +16,7 @@ from receiver.storage.missing import explain_replaced
 from receiver.storage.tables.metadata import table_of
 from receiver.storage.tables.operations import TableVersionTable
 
-VERSION = "0032"
+VERSION = "0033"
 """The newest migration."""
 
 _PACKED_SINCE = "0032"

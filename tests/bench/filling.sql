@@ -1,6 +1,6 @@
 -- Fills a migrated SQLite database as months of single updates would have: rows in the order of their arrival, ids scattered.
 -- The table temp.size says how many `calls` and `trackers`. All is as the service writes it: most messages applied, some stale,
--- repeated, recorded or quarantined, some calls refused. The bytes of the older half are pruned, as where 30 of 60 days are kept.
+-- repeated, recorded or quarantined, some calls refused. Ids are text here; `filling` packs those that it inserts. The bytes of the older half are pruned, as where 30 of 60 days are kept.
 -- One call in ten is the first of a new tracker; the others are of any tracker that was new in the three weeks before.
 
 CREATE TEMP TABLE tracker AS
@@ -131,7 +131,7 @@ FROM (SELECT
     END || '}]}' AS BLOB) AS answer, source
 FROM sent, temp.size WHERE n > calls / 2);
 
-CREATE TEMP TABLE edge AS SELECT min(delivery_id) AS delivery_id FROM bodies;
+CREATE TEMP TABLE edge AS SELECT min(delivery_id) AS delivery_id FROM call, temp.size WHERE n > calls / 2;
 
 INSERT INTO prunings SELECT 'bodies', NULL, 0, delivery_id FROM edge;
 
@@ -206,7 +206,8 @@ SELECT
 FROM (SELECT
   id AS delivery_id, '[["host","127.0.0.1:8080"],["content-type","application/json"]]' AS headers, x'' AS body,
   CAST('{"error":{"code":"' || code || '","message":"Expected another call."},"delivery_id":"' || id || '"}' AS BLOB) AS answer, source
-FROM edge CROSS JOIN deliveries WHERE outcome <> 'accepted' AND id >= edge.delivery_id);
+FROM edge CROSS JOIN (SELECT id_text(id) AS id, source, code FROM deliveries WHERE outcome <> 'accepted')
+WHERE id >= edge.delivery_id);
 
 CREATE TEMP TABLE latest AS
 SELECT tracker, max(position) AS position, moves, at, occurrence, event_id, message_id, digest FROM call

@@ -6,7 +6,8 @@ from random import Random
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, text
+from sqlalchemy import Connection, Row, bindparam, text
+from sqlalchemy.sql.selectable import TextualSelect
 
 from receiver import clock
 from receiver.clock import to_micros
@@ -19,6 +20,7 @@ from receiver.storage.queries import ChangeFilter, DeliveryFilter, MessageFilter
 from receiver.storage.queries.copies import list_copies
 from receiver.storage.queries.pages import write_cursor
 from receiver.storage.queries.silent_trackers import list_silent
+from receiver.storage.tables.ids import IdText
 
 _SAMPLES = 500
 _RARE = 50  # of the samples, a tracker of the rare source
@@ -26,22 +28,37 @@ _DAY = 86_400_000_000
 _SOURCES = make_sources({}, {})
 _MILESTONES = ("delivered", "in_transit", "out_for_delivery", "info_received", "exception", "available_for_pickup")
 
+
+def _sql(query: str, *ids: str) -> TextualSelect:
+    """Return a query with the types of these columns and of its parameter `id`, which all are ids."""
+    typed = text(query)
+    if ":id" in query:
+        typed = typed.bindparams(bindparam("id", type_=IdText))
+    return typed.columns(**dict.fromkeys(ids, IdText()))
+
+
 # Each takes what follows a drawn place in an index: to sort a whole table by chance would take minutes.
-_TRACKER = (
+_TRACKER = _sql(
     "SELECT source, tracker_id, tracking_number, moved_at, status_milestone FROM trackers "
-    "WHERE source = :source AND tracker_id >= :id ORDER BY tracker_id LIMIT 1"
+    "WHERE source = :source AND tracker_id >= :id ORDER BY tracker_id LIMIT 1",
+    "tracker_id",
 )
-_DISPATCH = (
+_DISPATCH = _sql(
     "SELECT source, tracker_id, move, made_at FROM dispatches "
-    "WHERE target = 'shop' AND source = 'ship24' AND tracker_id >= :id ORDER BY tracker_id LIMIT 1"
+    "WHERE target = 'shop' AND source = 'ship24' AND tracker_id >= :id ORDER BY tracker_id LIMIT 1",
+    "tracker_id",
 )
-_CALL = "SELECT id, source, received_at FROM deliveries WHERE id >= :id ORDER BY id LIMIT 1"
-_MESSAGE = "SELECT message_id, delivery_id FROM messages WHERE delivery_id >= :id ORDER BY delivery_id LIMIT 1"
-_ALL = "SELECT min(id), max(id) FROM deliveries"
-_WITH_BODIES = "SELECT min(delivery_id), max(delivery_id) FROM bodies"
+_CALL = _sql("SELECT id, source, received_at FROM deliveries WHERE id >= :id ORDER BY id LIMIT 1", "id")
+_MESSAGE = _sql(
+    "SELECT message_id, delivery_id FROM messages WHERE delivery_id >= :id ORDER BY delivery_id LIMIT 1",
+    "message_id",
+    "delivery_id",
+)
+_ALL = _sql("SELECT min(id) AS first, max(id) AS last FROM deliveries", "first", "last")
+_WITH_BODIES = _sql("SELECT min(delivery_id) AS first, max(delivery_id) AS last FROM bodies", "first", "last")
 _NOW = "SELECT received_at FROM deliveries ORDER BY id DESC LIMIT 1"
-_STORM = "SELECT message_id FROM sightings GROUP BY message_id ORDER BY count(*) DESC LIMIT 1"
-_OFTEN = "SELECT source, tracker_id FROM messages WHERE source IN ('ship24', 'shiipp') AND message_id = :message_id"
+_STORM = _sql("SELECT message_id FROM sightings GROUP BY message_id ORDER BY count(*) DESC LIMIT 1", "message_id")
+_OFTEN = _sql("SELECT source, tracker_id FROM messages WHERE source IN ('ship24', 'shiipp') AND message_id = :id", "tracker_id")
 
 
 class ReadEndpoint(NamedTuple):
@@ -61,8 +78,8 @@ class Asker:
             self._calls = list(_draw(connection, _ALL, _CALL))
             self._messages = list(_draw(connection, _WITH_BODIES, _MESSAGE))
             self._dispatches = list(_draw_dispatches(connection))
-            self._storm: str = connection.execute(text(_STORM)).scalar_one()
-            self._often = connection.execute(text(_OFTEN), {"message_id": self._storm}).one()
+            self._storm: str = connection.execute(_STORM).scalar_one()
+            self._often = connection.execute(_OFTEN, {"id": self._storm}).one()
             self._now: int = connection.execute(text(_NOW)).scalar_one()
 
     def questions(self) -> list[ReadEndpoint]:
@@ -299,22 +316,22 @@ class Asker:
         return DeliveryFilter(since=since, until=since + draw.randrange(_DAY))
 
 
-def _draw(connection: Connection, ends: str, query: str) -> Iterator[Row[Any]]:
+def _draw(connection: Connection, ends: TextualSelect, query: TextualSelect) -> Iterator[Row[Any]]:
     """Give rows by ids of calls, drawn between the two that `ends` gives: they grow with time."""
-    first, last = (UUID(end).int for end in connection.execute(text(ends)).one())
-    draw = Random(query)
+    first, last = (UUID(end).int for end in connection.execute(ends).one())
+    draw = Random(str(query))
     for _ in range(_SAMPLES):
-        yield from connection.execute(text(query), {"id": str(UUID(int=draw.randint(first, last)))})
+        yield from connection.execute(query, {"id": str(UUID(int=draw.randint(first, last)))})
 
 
 def _draw_trackers(connection: Connection) -> Iterator[Row[Any]]:
-    draw = Random(_TRACKER)
+    draw = Random(str(_TRACKER))
     for number in range(_SAMPLES):
         place = {"source": "shiipp" if number < _RARE else "ship24", "id": str(UUID(int=draw.getrandbits(128)))}
-        yield from connection.execute(text(_TRACKER), place)
+        yield from connection.execute(_TRACKER, place)
 
 
 def _draw_dispatches(connection: Connection) -> Iterator[Row[Any]]:
-    draw = Random(_DISPATCH)
+    draw = Random(str(_DISPATCH))
     for _ in range(_SAMPLES):
-        yield from connection.execute(text(_DISPATCH), {"id": str(UUID(int=draw.getrandbits(128)))})
+        yield from connection.execute(_DISPATCH, {"id": str(UUID(int=draw.getrandbits(128)))})

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from receiver.storage.database import Database
+from receiver.storage.tables.metadata import METADATA
 from receiver.storage.version import VERSION
 from tests.bench import filling, machine, report
 from tests.bench.page import write_table
@@ -62,14 +63,17 @@ def make_earlier(messages: int, file: Path) -> None:
     upgrade(f"sqlite:///{file}", EARLIER_TABLES)
     with closing(sqlite3.connect(file, isolation_level=None)) as connection:
         connection.execute("PRAGMA synchronous=OFF")
+        filling.add_functions(connection)
         connection.execute("ATTACH ? AS today", (str(today),))
         connection.execute("BEGIN")
         for table in _names(connection, "SELECT name FROM main.sqlite_master WHERE type = 'table' AND name <> 'alembic_version'"):
             ours, theirs = (
                 _names(connection, f"SELECT name FROM {schema}.pragma_table_info('{table}')") for schema in ("main", "today")
             )
-            columns = ", ".join(f'"{name}"' for name in ours if name in theirs)
-            connection.execute(f"INSERT INTO main.{table} ({columns}) SELECT {columns} FROM today.{table}")
+            names = [name for name in ours if name in theirs]
+            columns = ", ".join(f'"{name}"' for name in names)
+            values = ", ".join(filling.write_text(name, METADATA.tables[table].columns[name].type) for name in names)
+            connection.execute(f"INSERT INTO main.{table} ({columns}) SELECT {values} FROM today.{table}")
         connection.execute("COMMIT")
     today.unlink()
 

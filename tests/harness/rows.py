@@ -16,8 +16,13 @@ from psycopg.rows import dict_row
 from receiver.domain.rows import BodyRow
 from receiver.storage.engines import connection_arguments, is_sqlite, read_url
 from receiver.storage.packed_bodies import unpack
+from receiver.storage.tables.ids import PackedText
+from receiver.storage.tables.metadata import METADATA
 
 Row = dict[str, Any]
+_WORD = re.compile(r"\w+")
+_NAME = re.compile(r"^(?:new_)?(\w+?)(?:_\d+)?$")
+_PACKED_BYTES = 16
 _PARAMETER = re.compile(r"(?<!:):([a-z]\w*)")
 
 
@@ -62,7 +67,32 @@ def _read_rows(url: str, query: str, parameters: Mapping[str, object]) -> list[R
             return server.execute(_place_parameters(query), parameters).fetchall()
     with closing(sqlite3.connect(f"file:{quote(read.database or '')}?mode=ro", uri=True, timeout=60)) as file:
         file.row_factory = sqlite3.Row
-        return [dict(row) for row in file.execute(query, parameters)]
+        return [_with_texts(query, dict(row)) for row in file.execute(query, pack_ids(url, query, parameters))]
+
+
+def pack_ids(url: str, query: str, parameters: Mapping[str, object]) -> Row:
+    """Return parameters, each named like a column, as the database holds the ids and digests of the tables in a query."""
+    if not is_sqlite(read_url(url)):
+        return dict(parameters)
+    types = _types(query)
+    names = {name: _NAME.sub(r"\1", name) for name in parameters}
+    return {
+        name: kind.form.pack(value) if isinstance(value, str) and (kind := types.get(names[name])) is not None else value
+        for name, value in parameters.items()
+    }
+
+
+def _types(query: str) -> dict[str, type[PackedText]]:
+    """Return the types of the packed columns of the tables in a query, by name."""
+    tables = [METADATA.tables[word] for word in sorted({*_WORD.findall(query)} & METADATA.tables.keys())]
+    return {c.name: type(c.type) for table in tables for c in table.columns if isinstance(c.type, PackedText)}
+
+
+def _with_texts(query: str, row: Row) -> Row:
+    """Return a row with texts in place of packed ids and digests."""
+    packed = [name for name, value in row.items() if isinstance(value, bytes) and len(value) == _PACKED_BYTES]
+    types = _types(query) if packed else {}
+    return row | {name: types[name].form.unpack(row[name]) for name in packed if name in types}
 
 
 def _place_parameters(statement: str) -> str:
@@ -84,7 +114,7 @@ def writing(url: str) -> Iterator[Callable[..., Any]]:
     file = sqlite3.connect(f"file:{quote(read.database or '')}?mode=rw", uri=True, timeout=60, isolation_level=None)
     with closing(file):
         file.execute("BEGIN IMMEDIATE")
-        yield file.execute
+        yield lambda statement, *values: file.execute(statement, *(pack_ids(url, statement, each) for each in values))
         file.execute("COMMIT")
 
 

@@ -68,7 +68,7 @@ def forbid_packing(url: str) -> None:
 
 def damage_body(url: str, delivery_id: str) -> None:
     """Change the last byte of a packed body."""
-    (row,) = read_rows(url, "SELECT body FROM bodies WHERE delivery_id = :id", id=delivery_id)
+    (row,) = read_rows(url, "SELECT body FROM bodies WHERE delivery_id = :delivery_id", delivery_id=delivery_id)
     stored = bytes(row["body"])
     update_rows(url, "bodies", {"delivery_id": delivery_id}, body=stored[:-1] + bytes([stored[-1] ^ 1]))
 

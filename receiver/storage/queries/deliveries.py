@@ -15,6 +15,7 @@ from receiver.storage.queries.copies import read_copies
 from receiver.storage.queries.numbers import MessageIds, find_messages_of
 from receiver.storage.queries.pages import ResultPage, Span, in_range, is_storable, public, read_by_time, read_cursor
 from receiver.storage.stored_bodies import read_body
+from receiver.storage.tables.ids import next_id
 from receiver.storage.tables.ledger import (
     IS_BROUGHT_IN,
     IS_TEST,
@@ -94,11 +95,11 @@ def list_deliveries(
 
 
 def _find_rest(span: Span, after: tuple[str] | None, sort: str) -> Span:
-    """Return the ids of a list after the last one of the page before. All ids have the same length."""
+    """Return the ids of a list after the last one of the page before."""
     if after is None:
         return span
     if sort == "oldest":
-        return Span(max(span.since or "", f"{after[0]}0"), span.until)
+        return Span(max(span.since or "", next_id(after[0])), span.until)
     return Span(span.since, min(filter(None, (span.until, after[0]))))
 
 

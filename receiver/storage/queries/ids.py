@@ -64,7 +64,10 @@ def find_messages(database: Database, message_id: str, sources: Sequence[str], l
 
 
 def find_starting_messages(database: Database, text: str, sources: Sequence[str], limit: int) -> list[dict[str, Any]]:
-    """Return the messages whose id is a UUID that starts with a text of at least six characters."""
+    """Return the messages whose id is a UUID that starts with a text of at least six characters.
+
+    Among texts there may be other ids in the span of these UUIDs.
+    """
     span = span_uuids(text)
     if span is None:
         return []
@@ -73,8 +76,8 @@ def find_starting_messages(database: Database, text: str, sources: Sequence[str]
     with database.read() as connection:
         for source in sources:
             between = table.c.source == source, table.c.message_id >= span[0], table.c.message_id <= span[1]
-            starts = func.substr(table.c.message_id, 1, len(text)) == text.lower()
-            rows = select(*_columns()).where(*between, starts).order_by(table.c.message_id).limit(limit)
+            starts = [] if database.packs_ids else [func.substr(table.c.message_id, 1, len(text)) == text.lower()]
+            rows = select(*_columns()).where(*between, *starts).order_by(table.c.message_id).limit(limit)
             found += [public(row) for row in connection.execute(rows).mappings()]
     return found
 

@@ -16,6 +16,7 @@ from receiver.storage.queries.copies import read_copies
 from receiver.storage.queries.numbers import find_messages_of
 from receiver.storage.queries.pages import ResultPage, in_range, is_storable, public, read_cursor, write_cursor
 from receiver.storage.queries.states import read_states
+from receiver.storage.tables.ids import next_id
 from receiver.storage.tables.ledger import IS_BROUGHT_IN, IS_TEST, DeliveryTable, MessageTable, RepeatedMessageTable
 from receiver.storage.tables.metadata import table_of
 
@@ -25,7 +26,9 @@ NOT_APPLIED = "not_applied"
 _SEEN_ROWS = 1500  # of each table, that one page reads if there is a filter
 _MAX_COPIES = 1000  # of the messages for one number, that one page reads
 _MAX_BROUGHT_IN = 200  # deliveries of one origin, that one page reads
-_FIRST, _LAST = ("", -1), ("z", 0)  # before and after every key, in every order of texts: ids are hexadecimal
+_BEHIND = 2**31 - 1
+"""The position after all items of a delivery."""
+_FIRST, _LAST = ("", -1), ("ffffffff-ffff-ffff-ffff-000000000000", _BEHIND)  # before and after every key, in every order
 _NAMES = ("source", "message_id", "outcome", "reason", "delivery_id", "position", "received_at")
 
 _Key = tuple[str, int]
@@ -158,14 +161,14 @@ def _follow_number(connection: Connection, wanted: MessageFilter, window: _Windo
     rows: list[RowMapping] = []
     edges: list[_Key] = []
     end, position = window.high
-    before = f"{end}0" if position > 0 else end  # with a position, its delivery has items left
+    before = next_id(end) if position > 0 else end  # with a position, its delivery has items left
     for source, ids in find_messages_of(connection, wanted.tracking_number or "").items():
         named = table.c.source == source, table.c.message_id.in_(ids)
         rows += connection.execute(select(*_columns(table)).where(*named)).mappings().all()
         share = max(limit + 1, _MAX_COPIES // max(1, len(ids)))
         copies, edge = read_copies(connection, _NAMES, source, ids, share, before, window.low[0] if is_oldest_first else None)
         rows += copies
-        edges += [] if edge is None else [(f"{edge}0", 0) if is_oldest_first else (edge, 0)]
+        edges += [] if edge is None else [(edge, _BEHIND) if is_oldest_first else (edge, 0)]
     complete_to = (min if is_oldest_first else max)(edges, default=None)
     is_inside = complete_to is not None and window.low < complete_to < window.high
     return _Walk(rows, complete_to if is_inside else None)
@@ -183,7 +186,7 @@ def _follow_origin(connection: Connection, wanted: MessageFilter, window: _Windo
     rows: list[RowMapping] = []
     edges: list[_Key] = []
     if len(ids) == _MAX_BROUGHT_IN:
-        edges.append((f"{ids[-1]}0", 0) if is_oldest_first else (ids[-1], 0))
+        edges.append((ids[-1], _BEHIND) if is_oldest_first else (ids[-1], 0))
     for table in (table_of(MessageTable), table_of(RepeatedMessageTable)):
         place = table.c.delivery_id, table.c.position
         following = select(*_columns(table)).where(table.c.delivery_id.in_(ids), _is_inside(table, window))

@@ -83,7 +83,7 @@ def list_dead(database: Database, target: str | None = None, limit: int = 50, cu
         statement = statement.where(dead.c.target == target)
     after = read_cursor(cursor, str, str, str, int)
     if after is not None:
-        statement = statement.where(tuple_(*key) > tuple_(*after))
+        statement = statement.where(tuple_(*key) > after)
     if not is_storable(target):
         return ResultPage([], None)
     with database.read() as connection:

@@ -65,7 +65,8 @@ def _select_keys(target: str, source: str, after: str, share: int) -> Select[Any
         conditions = [and_(table.c.source == source, table.c.tracker_id > last) for table in tables]
         return _find_least(columns, target, conditions, keys)
 
-    keys = select(find_next(literal(after)).label("tracker_id"), literal(1).label("place")).cte("keys", recursive=True)
+    first = find_next(literal(after, columns[0].type)).label("tracker_id")
+    keys = select(first, literal(1).label("place")).cte("keys", recursive=True)
     go_on = keys.c.tracker_id.is_not(None), keys.c.place < share
     keys = keys.union_all(select(find_next(keys.c.tracker_id, keys), keys.c.place + 1).where(*go_on))
     return select(keys.c.tracker_id).where(keys.c.tracker_id.is_not(None))

@@ -7,6 +7,7 @@ the sender or by us, never by the database, so that no sequence is shared.
 from sqlalchemy import BigInteger, Boolean, Index, LargeBinary, Text, false, literal_column, text
 from sqlmodel import Field
 
+from receiver.storage.tables.ids import DigestText, IdText
 from receiver.storage.tables.metadata import Table, key, partial_index
 
 NOT_ACCEPTED = text("outcome <> 'accepted'")
@@ -71,7 +72,7 @@ class DeliveryTable(Table, table=True):
         {"sqlite_with_rowid": False},
     )
 
-    id: str = key()
+    id: str = key(IdText)
     source: str = Field(sa_type=Text)
     kind: str = Field(sa_type=Text)
     method: str = Field(sa_type=Text)
@@ -105,7 +106,7 @@ class BodyTable(Table, table=True):
 
     __tablename__ = "bodies"
 
-    delivery_id: str = key()
+    delivery_id: str = key(IdText)
     headers: str = Field(sa_type=Text)
     body: bytes = Field(sa_type=LargeBinary)
     answer: bytes = Field(sa_type=LargeBinary)
@@ -127,14 +128,14 @@ class MessageTable(Table, table=True):
     )
 
     source: str = key()
-    message_id: str = key()
-    tracker_id: str | None = Field(sa_type=Text)
+    message_id: str = key(IdText)
+    tracker_id: str | None = Field(sa_type=IdText)
     topic: str = Field(sa_type=Text)
     outcome: str = Field(sa_type=Text)
     reason: str | None = Field(sa_type=Text)
-    delivery_id: str = Field(sa_type=Text)
+    delivery_id: str = Field(sa_type=IdText)
     position: int
-    digest: str = Field(sa_type=Text)
+    digest: str = Field(sa_type=DigestText)
     received_at: int = Field(sa_type=BigInteger)
 
 
@@ -144,10 +145,10 @@ class RepeatedMessageTable(Table, table=True):
     __tablename__ = "sightings"
     __table_args__ = (Index(None, "source", "message_id", "delivery_id"),)
 
-    delivery_id: str = key()
+    delivery_id: str = key(IdText)
     position: int = Field(primary_key=True)
     source: str = Field(sa_type=Text)
-    message_id: str | None = Field(sa_type=Text)
+    message_id: str | None = Field(sa_type=IdText)
     outcome: str = Field(sa_type=Text)
     reason: str | None = Field(sa_type=Text)
     received_at: int = Field(sa_type=BigInteger)
@@ -159,9 +160,9 @@ class EventTable(Table, table=True):
     __tablename__ = "events"
 
     source: str = key()
-    tracker_id: str = key()
-    event_id: str = key()
-    message_id: str = Field(sa_type=Text)
+    tracker_id: str = key(IdText)
+    event_id: str = key(IdText)
+    message_id: str = Field(sa_type=IdText)
     occurrence: str = Field(sa_type=Text)
     basis: str = Field(sa_type=Text)
     order: int | None = Field(sa_type=BigInteger)
@@ -173,15 +174,15 @@ class EventTable(Table, table=True):
     courier_code: str | None = Field(sa_type=Text)
     outcome: str = Field(sa_type=Text)
     reason: str | None = Field(sa_type=Text)
-    against: str | None = Field(sa_type=Text)
-    digest: str = Field(sa_type=Text)
+    against: str | None = Field(sa_type=IdText)
+    digest: str = Field(sa_type=DigestText)
     received_at: int = Field(sa_type=BigInteger)
-    change_id: str | None = Field(sa_type=Text)
+    change_id: str | None = Field(sa_type=IdText)
     move: int | None
     old_status: str | None = Field(sa_type=Text)
     old_status_milestone: str | None = Field(sa_type=Text)
     generated_at: int | None = Field(sa_type=BigInteger)
-    stands_by: str | None = Field(sa_type=Text)
+    stands_by: str | None = Field(sa_type=IdText)
     shipment_milestone: str | None = Field(sa_type=Text)
 
 
@@ -209,7 +210,7 @@ class TrackerTable(Table, table=True):
     )
 
     source: str = key()
-    tracker_id: str = key()
+    tracker_id: str = key(IdText)
     version: int
     subject: str = Field(sa_type=Text)
     tracking_number: str | None = Field(sa_type=Text)
@@ -217,7 +218,7 @@ class TrackerTable(Table, table=True):
     shipment_reference: str | None = Field(sa_type=Text)
     shipment: str | None = Field(sa_type=Text)
     snapshot_generated_at: int = Field(sa_type=BigInteger)
-    snapshot_message_id: str = Field(sa_type=Text)
+    snapshot_message_id: str = Field(sa_type=IdText)
     created_at: int = Field(sa_type=BigInteger)
     status: str | None = Field(sa_type=Text)
     status_code: str | None = Field(sa_type=Text)
@@ -226,9 +227,9 @@ class TrackerTable(Table, table=True):
     location: str | None = Field(sa_type=Text)
     latest_occurrence: str | None = Field(sa_type=Text)
     latest_order: int | None = Field(sa_type=BigInteger)
-    latest_event_id: str | None = Field(sa_type=Text)
-    latest_message_id: str | None = Field(sa_type=Text)
-    latest_digest: str | None = Field(sa_type=Text)
+    latest_event_id: str | None = Field(sa_type=IdText)
+    latest_message_id: str | None = Field(sa_type=IdText)
+    latest_digest: str | None = Field(sa_type=DigestText)
     applied_at: int | None = Field(sa_type=BigInteger)
     moved_at: int = Field(sa_type=BigInteger)
     moves: int
@@ -252,7 +253,7 @@ class SearchTermTable(Table, table=True):
 
     term: str = key()
     source: str = key()
-    tracker_id: str = key()
+    tracker_id: str = key(IdText)
 
 
 class LinkTable(Table, table=True):
@@ -262,8 +263,8 @@ class LinkTable(Table, table=True):
     __table_args__ = (Index(None, "manifest", "source", "package"),)
 
     source: str = key()
-    package: str = key()
-    manifest: str = Field(sa_type=Text)
+    package: str = key(IdText)
+    manifest: str = Field(sa_type=IdText)
     linked_at: int = Field(sa_type=BigInteger)
 
 
@@ -277,13 +278,13 @@ class QuarantineTable(Table, table=True):
         partial_index("ix_quarantine_open", "id", "reason", "source", where=IS_OPEN),
     )
 
-    id: str = key()
-    delivery_id: str = Field(sa_type=Text)
+    id: str = key(IdText)
+    delivery_id: str = Field(sa_type=IdText)
     position: int
     event_position: int | None
     source: str = Field(sa_type=Text)
-    message_id: str | None = Field(sa_type=Text)
-    tracker_id: str | None = Field(sa_type=Text)
+    message_id: str | None = Field(sa_type=IdText)
+    tracker_id: str | None = Field(sa_type=IdText)
     reason: str = Field(sa_type=Text)
     detail: str | None = Field(sa_type=Text)
     raw: bytes = Field(sa_type=LargeBinary)

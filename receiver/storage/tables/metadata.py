@@ -4,6 +4,7 @@ from typing import Any
 
 import sqlalchemy
 from sqlalchemy import Index, MetaData, Text, TextClause
+from sqlalchemy.types import TypeEngine
 from sqlmodel import Field, SQLModel
 
 METADATA = MetaData(
@@ -21,9 +22,9 @@ class Table(SQLModel):
     model_config = {"defer_build": True}  # nobody validates a row, and 33 validators take time at each start
 
 
-def key() -> Any:
+def key(kind: type[TypeEngine[str]] = Text) -> Any:
     """Return a text column of the primary key."""
-    return Field(primary_key=True, sa_type=Text)
+    return Field(primary_key=True, sa_type=kind)
 
 
 def partial_index(name: str, *columns: Any, where: TextClause) -> Index:

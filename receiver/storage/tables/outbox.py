@@ -20,6 +20,7 @@ from sqlalchemy import (
 )
 from sqlmodel import Field
 
+from receiver.storage.tables.ids import IdText
 from receiver.storage.tables.metadata import Table, key, partial_index, table_of
 
 BLOCKED = 1 << 62
@@ -45,9 +46,9 @@ class DispatchTable(Table, table=True):
 
     target: str = key()
     source: str = key()
-    tracker_id: str = key()
+    tracker_id: str = key(IdText)
     move: int = Field(primary_key=True)
-    event_id: str = Field(sa_type=Text)
+    event_id: str = Field(sa_type=IdText)
     due_at: int = Field(sa_type=BigInteger)
     attempts: int
     claim: str | None = Field(sa_type=Text)
@@ -64,9 +65,9 @@ class DeadTable(Table, table=True):
 
     target: str = key()
     source: str = key()
-    tracker_id: str = key()
+    tracker_id: str = key(IdText)
     move: int = Field(primary_key=True)
-    event_id: str = Field(sa_type=Text)
+    event_id: str = Field(sa_type=IdText)
     died_at: int = Field(sa_type=BigInteger)
     attempts: int
     error: str = Field(sa_type=Text)
@@ -80,9 +81,9 @@ class DeliveredTable(Table, table=True):
 
     target: str = key()
     source: str = key()
-    tracker_id: str = key()
+    tracker_id: str = key(IdText)
     move: int = Field(primary_key=True)
-    change_id: str = Field(sa_type=Text)
+    change_id: str = Field(sa_type=IdText)
     delivered_at: int = Field(sa_type=BigInteger)
     attempts: int
     status: int | None

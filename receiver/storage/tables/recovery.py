@@ -3,6 +3,7 @@
 from sqlalchemy import BigInteger, Index, Text
 from sqlmodel import Field
 
+from receiver.storage.tables.ids import IdText
 from receiver.storage.tables.metadata import Table, key
 
 
@@ -42,6 +43,6 @@ class LookupTable(Table, table=True):
     __table_args__ = (Index(None, "looked_up_at"),)
 
     source: str = key()
-    tracker_id: str = key()
+    tracker_id: str = key(IdText)
     looked_up_at: int = Field(sa_type=BigInteger)
     is_tracked: bool

@@ -4,6 +4,7 @@ import sqlalchemy
 from sqlalchemy import BigInteger, Column, Subquery, Text, literal, select
 from sqlmodel import Field
 
+from receiver.storage.tables.ids import IdText
 from receiver.storage.tables.ledger import EventTable
 from receiver.storage.tables.metadata import METADATA, Table, key, table_of
 
@@ -14,11 +15,11 @@ class ChangeTable(Table, table=True):
     __tablename__ = "kept_changes"
 
     source: str = key()
-    tracker_id: str = key()
+    tracker_id: str = key(IdText)
     move: int = Field(primary_key=True)
-    change_id: str = Field(sa_type=Text)
-    event_id: str = Field(sa_type=Text)
-    message_id: str = Field(sa_type=Text)
+    change_id: str = Field(sa_type=IdText)
+    event_id: str = Field(sa_type=IdText)
+    message_id: str = Field(sa_type=IdText)
     occurrence: str = Field(sa_type=Text)
     old_status: str | None = Field(sa_type=Text)
     old_status_milestone: str | None = Field(sa_type=Text)
@@ -28,7 +29,7 @@ class ChangeTable(Table, table=True):
     status_milestone: str | None = Field(sa_type=Text)
     location: str | None = Field(sa_type=Text)
     received_at: int = Field(sa_type=BigInteger)
-    cause: str | None = Field(sa_type=Text)
+    cause: str | None = Field(sa_type=IdText)
     shipment_milestone: str | None = Field(sa_type=Text)
 
 
@@ -38,11 +39,11 @@ class ShipmentChangeTable(Table, table=True):
     __tablename__ = "shipment_changes"
 
     source: str = key()
-    tracker_id: str = key()
+    tracker_id: str = key(IdText)
     move: int = Field(primary_key=True)
-    change_id: str = Field(sa_type=Text)
-    event_id: str | None = Field(sa_type=Text)
-    message_id: str = Field(sa_type=Text)
+    change_id: str = Field(sa_type=IdText)
+    event_id: str | None = Field(sa_type=IdText)
+    message_id: str = Field(sa_type=IdText)
     occurrence: str | None = Field(sa_type=Text)
     old_status: str | None = Field(sa_type=Text)
     old_status_milestone: str | None = Field(sa_type=Text)
