@@ -1,5 +1,6 @@
 """Ids and digests come back as they were sent, whatever form they have in a SQLite file, and only equal ones are one."""
 
+import json
 import sqlite3
 import uuid
 from collections.abc import Iterator
@@ -15,15 +16,18 @@ from receiver.errors import StorageUnavailable
 from receiver.sources import NAMES
 from receiver.storage import queries
 from receiver.storage.queries import TrackerFilter
-from receiver.storage.tables.ids import DigestText, IdText, PackedText
+from receiver.storage.tables.ids import DigestText, IdText, PackedText, next_id
 from receiver.storage.tables.metadata import METADATA
+from tests.conftest import StartService
 from tests.harness import ship24
 from tests.harness.archive import walk
+from tests.harness.command import run_command
 from tests.harness.database_contents import contents
 from tests.harness.earlier_version import upgrade
 from tests.harness.storage import change, make_tables, migrate
 from tests.harness.store import Store, opened, outcomes
 
+OPS = "the-ops-token-of-these-tests"
 UUID = "248e5a70-278a-4d50-951d-e7c63f8c51c5"
 LIKE_A_UUID = [
     UUID,
@@ -76,6 +80,13 @@ def test_a_digest_is_bytes_in_a_file_and_every_other_text_is_itself(text: str) -
     is_digest = len(text) == 32 and all(character in "0123456789abcdef" for character in text)
     assert isinstance(packed, bytes) == is_digest
     assert DigestText.form.unpack(packed) == text
+
+
+@given(st.integers(0, (1 << 128) - 2).map(lambda number: uuid.UUID(int=number)))
+def test_the_next_id_is_the_first_one_behind_and_behind_the_last_there_is_one_too(each: uuid.UUID) -> None:
+    assert next_id(str(each)) == str(uuid.UUID(int=each.int + 1))
+    last = str(uuid.UUID(int=(1 << 128) - 1))
+    assert next_id(last) > last
 
 
 OF_OPERATIONS = {"audit", "customer_imports", "processes", "reconciliations", "service_spans", "sessions"}
@@ -149,6 +160,28 @@ def test_the_messages_of_one_number_come_one_by_one_with_their_copies(store: Sto
 def list_copies(store: Store, sort: str) -> list[dict[str, Any]]:
     wanted = queries.MessageFilter(tracking_number=UUID, sort=sort)
     return walk(lambda limit, cursor: queries.list_messages(store.database, wanted, limit, cursor), 1)
+
+
+def test_ids_that_differ_in_their_spelling_are_others_for_the_operator_too(service: StartService, sqlite_url: str) -> None:
+    running = service(sqlite_url, ops_tokens=OPS)
+    other = UUID.upper()
+    items = [ship24.item(each, each, [ship24.event(each)], shipment={"recipient": {"name": each}}) for each in (UUID, other)]
+    delivery_id = running.post(ship24.body(*items)).json()["delivery_id"]
+    assert uuid.UUID(delivery_id)
+    for each in (UUID, other):
+        assert running.get(f"/ops/api/messages/{each}", OPS).json()["message_id"] == each
+        tracker = running.get(f"/ops/api/trackers/ship24/{each}", OPS).json()
+        assert [event["event_id"] for event in tracker["events"]] == [each]
+    replayed = running.post(b'{"force": true}', path=f"/ops/api/deliveries/{delivery_id}/replay", token=OPS).json()
+    assert [item["message_id"] for item in replayed["items"]] == [UUID, other]
+    erased = running.post(json.dumps({"source": "ship24", "tracker_id": other}).encode(), path="/ops/api/forget", token=OPS)
+    assert erased.json()["rewritten"] == 1
+    kept = json.loads(running.get(f"/ops/api/deliveries/{delivery_id}", OPS).json()["body"])["trackings"]
+    assert [item and item["tracker"]["trackerId"] for item in kept] == [UUID, None]
+    into = running.directory / "rebuilt.db"
+    rebuilt = run_command("rebuild", "--into", f"sqlite:///{into}", cwd=running.directory, env=running.env)
+    assert rebuilt.returncode == 0, rebuilt.stdout + rebuilt.stderr
+    assert kinds_of(into) == {"blob": {uuid.UUID(UUID).bytes}, "text": {other}}
 
 
 @pytest.fixture
