@@ -92,7 +92,7 @@ class Totals:
         settings = _settings(kind, place.url, token, port)
         if kind not in _HANDLERS:
             service.run(["receiver", "migrate"], settings, place.directory)
-        last = place.ask("SELECT max(delivery_id) FROM messages") if kind == "ours" else ""
+        last = _find_last(place) if kind == "ours" else ""
         target = Target(f"http://127.0.0.1:{port}{bare_server.PATH if kind == 'bare' else _WEBHOOK}", token, updates, place.known)
         with service.serving(_COMMANDS[kind], settings, place.directory, port, prefix) as process:
             driven = DrivenService(kind, place, target, process, settings)
@@ -140,9 +140,15 @@ def _settings(kind: str, url: str, token: str, port: int) -> Mapping[str, str]:
     }
 
 
+def _find_last(place: Place) -> str:
+    """Return the last delivery with a message as an SQL literal: a SQLite file holds ids as bytes."""
+    quote = "quote" if place.cluster is None else "quote_literal"
+    return place.ask(f"SELECT {quote}(coalesce(max(delivery_id), '')) FROM messages")
+
+
 def _check(kind: str, place: Place, last: str, answered: int) -> None:
     """Ids of deliveries grow with time, so those after the last one are this run's."""
-    query = f"SELECT count(*) FROM messages WHERE delivery_id > '{last}'" if kind == "ours" else "SELECT count(*) FROM message"
+    query = f"SELECT count(*) FROM messages WHERE delivery_id > {last}" if kind == "ours" else "SELECT count(*) FROM message"
     kept = int(place.ask(query))
     if kept < answered:
         raise RuntimeError(f"{kind} on {place.url}: {answered} updates were answered 2xx, only {kept} are kept")
