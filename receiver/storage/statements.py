@@ -160,7 +160,7 @@ class _Statement:
 
     def __init__(self, database: Database, statement: ClauseElement, columns: Sequence[ColumnElement[Any]]) -> None:
         self._width = len(columns)
-        self._packs = [(place, c.type.form.pack_again) for place, c in enumerate(columns) if isinstance(c.type, PackedText)]
+        self._packs = [(place, c.type.form.pack_cached) for place, c in enumerate(columns) if isinstance(c.type, PackedText)]
         self._arrays = database.takes_arrays
         self._dialect = database.dialect
         self._statement = statement

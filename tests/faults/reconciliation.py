@@ -5,9 +5,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterable
-from contextlib import closing
-from datetime import datetime, timedelta
-from functools import partial
+from datetime import datetime
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any, NamedTuple, TypeVar
@@ -19,22 +17,16 @@ from receiver.domain.rows import AuditRow
 from receiver.maintenance.bring_in import DeliveryImport
 from receiver.maintenance.reconcile.runs import ReconcileRuns
 from receiver.maintenance.reconcile.ship24_api import Ship24Api
-from receiver.sources import make_sources
-from receiver.sources.intake import parse_unread
-from receiver.storage.database import Database
-from receiver.storage.imports import ImportKeeper
-from receiver.storage.transactions import Transactions
-from receiver.writer.executor import CommandExecutor, WriterCommand
+from receiver.writer.executor import WriterCommand
 from tests.faults.scenario import Result, Scenario, Size
 from tests.faults.verification import find_doubled_rows
 from tests.harness.rows import table_rows
 from tests.harness.ship24_api import KEY, fake_ship24
 from tests.harness.storage import make_tables
-from tests.harness.store import opened
+from tests.harness.store import MAX_BYTES, SOURCES, importing, opened
 from tests.harness.vendor_gaps import Gaps, make_gaps
 
 _SHARE = 40.0  # times our rate, which takes 35 minutes for 10,000 trackers
-_MAX_BYTES = 5 * 2**20
 _PEAK_MIB = 150.0
 _R = TypeVar("_R")
 
@@ -111,24 +103,18 @@ def _read_peak_mib() -> float:
 
 
 async def _reconcile(url: str, vendor_url: str, share: float) -> dict[str, Any]:
-    sources = make_sources({}, {})
-    with closing(Database(url)) as database:
-        database.take()
-        with closing(Transactions(database)) as transactions:
-            keeper = ImportKeeper(database, timedelta(hours=48))
-            parse = partial(parse_unread, sources, _MAX_BYTES)
-            executor = CommandExecutor(database, transactions, parse, imports=keeper)
+    with importing(url) as (database, executor):
 
-            async def do(command: WriterCommand[_R]) -> _R:
-                return executor.do(command)
+        async def do(command: WriterCommand[_R]) -> _R:
+            return executor.do(command)
 
-            async def read(query: Any, *values: Any) -> Any:
-                return query(*values)
+        async def read(query: Any, *values: Any) -> Any:
+            return query(*values)
 
-            runs = ReconcileRuns(do, read, database, DeliveryImport(do, sources, _MAX_BYTES), {})
-            api = Ship24Api(vendor_url, Secret("api key", KEY), lambda seconds: sleep(seconds / share), share)
-            row = await runs.begin(ReconcileRequest(all_trackers=True), _make_entry)
-            row = await runs.run(row, api, _make_entry, lambda: False, lambda _row: None)
+        runs = ReconcileRuns(do, read, database, DeliveryImport(do, SOURCES, MAX_BYTES), {})
+        api = Ship24Api(vendor_url, Secret("api key", KEY), lambda seconds: sleep(seconds / share), share)
+        row = await runs.begin(ReconcileRequest(all_trackers=True), _make_entry)
+        row = await runs.run(row, api, _make_entry, lambda: False, lambda _row: None)
     assert row.ended_at is not None
     report: dict[str, Any] = json.loads(row.report)
     return report

@@ -1,8 +1,9 @@
 """Storage without a service: deliveries go through the inbox of the writing process."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import orjson
 from sqlalchemy import Connection
@@ -12,6 +13,7 @@ from receiver.domain.changes import Subscription
 from receiver.domain.records import Answer, Delivery, Submission
 from receiver.sources import intake, make_sources
 from receiver.storage.database import Database
+from receiver.storage.imports import ImportKeeper
 from receiver.storage.replay import ReplayDecider
 from receiver.storage.tables.metadata import METADATA
 from receiver.storage.transactions import Transactions
@@ -21,7 +23,12 @@ from tests.harness.rows import find_filled
 from tests.harness.storage import LASTING
 
 NOW = datetime(2025, 6, 1, 12, tzinfo=UTC)
-_SHIP24 = next(source for source in make_sources({}, {}) if source.name == "ship24")
+SOURCES = make_sources({}, {})
+MAX_BYTES = 5 * 2**20
+"""The limit of the bodies that `importing` parses."""
+
+_MAX_FUTURE = timedelta(hours=48)
+_SHIP24 = next(source for source in SOURCES if source.name == "ship24")
 
 
 def delivery(body: bytes) -> Delivery:
@@ -60,10 +67,9 @@ class Store:
         self.database = Database(url)
         self.database.take()
         self.transactions = Transactions(self.database)
-        max_future = timedelta(hours=48)
-        replays = ReplayDecider(self.database, max_future, subscriptions)
+        replays = ReplayDecider(self.database, _MAX_FUTURE, subscriptions)
         self.executor = CommandExecutor(self.database, self.transactions, replays=replays)
-        self.inbox = Inbox(self.executor, max_future, subscriptions)
+        self.inbox = Inbox(self.executor, _MAX_FUTURE, subscriptions)
 
     def keep(self, *bodies: bytes) -> list[Answer]:
         """Store deliveries in one batch."""
@@ -93,3 +99,13 @@ def opened(url: str) -> Iterator[Store]:
         yield store
     finally:
         store.close()
+
+
+@contextmanager
+def importing(url: str) -> Iterator[tuple[Database, CommandExecutor]]:
+    """Give a database with tables, and an executor that also brings in deliveries of all sources."""
+    with closing(Database(url)) as database:
+        database.take()
+        with closing(Transactions(database)) as transactions:
+            parse = partial(intake.parse_unread, SOURCES, MAX_BYTES)
+            yield database, CommandExecutor(database, transactions, parse, imports=ImportKeeper(database, _MAX_FUTURE))

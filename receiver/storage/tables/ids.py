@@ -67,10 +67,10 @@ def _write_uuid(digits: str) -> str:
 
 
 class Form(NamedTuple):
-    """The functions between a text and its value in a SQLite file. `pack_again` keeps the last ones; `write` takes digits."""
+    """The functions between a text and its value in a SQLite file. `pack_cached` remembers some; `write` takes digits."""
 
     pack: Callable[[str | None], str | bytes | None]
-    pack_again: Callable[[str | None], str | bytes | None]
+    pack_cached: Callable[[str | None], str | bytes | None]
     unpack: Callable[[Any], str | None]
     write: Callable[[str], str]
 

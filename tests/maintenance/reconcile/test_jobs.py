@@ -3,9 +3,8 @@
 import asyncio
 import json
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from datetime import datetime, timedelta
-from functools import partial
+from contextlib import contextmanager
+from datetime import datetime
 from threading import Event
 from typing import Any, TypeVar
 
@@ -21,22 +20,15 @@ from receiver.maintenance.bring_in import DeliveryImport
 from receiver.maintenance.reconcile.jobs import ReconcileJobs
 from receiver.maintenance.reconcile.runs import ReconcileRuns
 from receiver.maintenance.reconcile.ship24_api import Ship24Api, Wait
-from receiver.sources import make_sources
-from receiver.sources.intake import parse_unread
-from receiver.storage.database import Database
-from receiver.storage.imports import ImportKeeper
-from receiver.storage.transactions import Transactions
-from receiver.writer.executor import CommandExecutor, WriterCommand
+from receiver.writer.executor import WriterCommand
 from tests.harness.rows import table_rows
 from tests.harness.service import DEADLINE_SECONDS, wait_until
 from tests.harness.ship24 import body, event, item
 from tests.harness.ship24_api import KEY, FakeShip24, fake_ship24, say_error, say_text
 from tests.harness.storage import make_tables, update_rows
-from tests.harness.store import opened
+from tests.harness.store import MAX_BYTES, SOURCES, importing, opened
 
 R = TypeVar("R")
-SOURCES = make_sources({}, {})
-LIMIT = 1 << 20
 ALL = ReconcileRequest(all_trackers=True)
 _HOUR = 3_600_000_000
 
@@ -69,28 +61,24 @@ class Faults:
 def jobs_of(url: str, vendor: FakeShip24, faults: Faults | None = None, *, has_key: bool = True) -> Iterator[ReconcileJobs]:
     """Give the jobs of a service."""
     faults = faults or Faults()
-    with closing(Database(url)) as database:
-        database.take()
-        with closing(Transactions(database)) as transactions:
-            keeper = ImportKeeper(database, timedelta(hours=48))
-            executor = CommandExecutor(database, transactions, partial(parse_unread, SOURCES, LIMIT), imports=keeper)
+    with importing(url) as (database, executor):
 
-            async def do(command: WriterCommand[R]) -> R:
-                await asyncio.sleep(0)  # another request may come meanwhile
-                if faults.commands:
-                    raise faults.commands.pop()
-                return executor.do(command)
+        async def do(command: WriterCommand[R]) -> R:
+            await asyncio.sleep(0)  # another request may come meanwhile
+            if faults.commands:
+                raise faults.commands.pop()
+            return executor.do(command)
 
-            async def read(query: Any, *arguments: Any) -> Any:
-                if faults.queries:
-                    raise faults.queries.pop()
-                return query(*arguments)
+        async def read(query: Any, *arguments: Any) -> Any:
+            if faults.queries:
+                raise faults.queries.pop()
+            return query(*arguments)
 
-            def make_api(wait: Wait) -> Ship24Api:
-                return Ship24Api(vendor.url, Secret("api key", KEY), wait)
+        def make_api(wait: Wait) -> Ship24Api:
+            return Ship24Api(vendor.url, Secret("api key", KEY), wait)
 
-            runs = ReconcileRuns(do, read, database, DeliveryImport(do, SOURCES, LIMIT), {})
-            yield ReconcileJobs(runs, make_api if has_key else None)
+        runs = ReconcileRuns(do, read, database, DeliveryImport(do, SOURCES, MAX_BYTES), {})
+        yield ReconcileJobs(runs, make_api if has_key else None)
 
 
 def make_entry(at: datetime, action: str, subject: str, detail: str | None) -> AuditRow:

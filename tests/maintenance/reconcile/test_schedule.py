@@ -3,8 +3,6 @@
 import asyncio
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from datetime import timedelta
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,26 +13,20 @@ from receiver.clock import now, to_micros
 from receiver.maintenance.bring_in import DeliveryImport
 from receiver.maintenance.reconcile.schedule import ReconcileSchedule
 from receiver.maintenance.reconcile.ship24_api import Ship24Api, Wait
-from receiver.sources import make_sources
-from receiver.sources.intake import parse_unread
 from receiver.storage.database import Database
-from receiver.storage.imports import ImportKeeper
 from receiver.storage.queries.reconciliation import count_found
 from receiver.storage.queries.silent_trackers import list_silent
-from receiver.storage.transactions import Transactions
-from receiver.writer.executor import CommandExecutor, WriterCommand
+from receiver.writer.executor import WriterCommand
 from tests.harness.command import run_command
 from tests.harness.rows import table_rows
 from tests.harness.service import environment, wait_until
 from tests.harness.ship24 import Item, body, event, item
 from tests.harness.ship24_api import KEY, FakeShip24, fake_ship24, say, say_text
 from tests.harness.storage import make_tables, update_rows
-from tests.harness.store import opened
+from tests.harness.store import MAX_BYTES, SOURCES, importing, opened
 
 R = TypeVar("R")
-SOURCES = make_sources({}, {})
 HOUR = 3_600_000_000
-LIMIT = 1 << 20
 
 
 @pytest.fixture
@@ -52,20 +44,16 @@ def step(url: str, vendor: FakeShip24) -> float:
 @contextmanager
 def scheduled(url: str, vendor: FakeShip24, wait: Wait | None, **seconds: float) -> Iterator[ReconcileSchedule]:
     """Give a schedule. Its client of the API waits with `wait`; None: until the schedule stops."""
-    with closing(Database(url)) as database:
-        database.take()
-        with closing(Transactions(database)) as transactions:
-            keeper = ImportKeeper(database, timedelta(hours=48))
-            executor = CommandExecutor(database, transactions, partial(parse_unread, SOURCES, LIMIT), imports=keeper)
+    with importing(url) as (database, executor):
 
-            async def do(command: WriterCommand[R]) -> R:
-                return executor.do(command)
+        async def do(command: WriterCommand[R]) -> R:
+            return executor.do(command)
 
-            def make_api(wait_for_stop: Wait) -> Ship24Api:
-                return Ship24Api(vendor.url, Secret("api key", KEY), wait or wait_for_stop)
+        def make_api(wait_for_stop: Wait) -> Ship24Api:
+            return Ship24Api(vendor.url, Secret("api key", KEY), wait or wait_for_stop)
 
-            deliveries = DeliveryImport(do, SOURCES, LIMIT)
-            yield ReconcileSchedule(24, make_api, do, _read, database, deliveries, **seconds)
+        deliveries = DeliveryImport(do, SOURCES, MAX_BYTES)
+        yield ReconcileSchedule(24, make_api, do, _read, database, deliveries, **seconds)
 
 
 async def _read(query: Any, *arguments: Any) -> Any:
