@@ -16,7 +16,7 @@ import pytest
 from tests.conftest import StartService
 from tests.harness import ship24
 from tests.harness.command import run_command
-from tests.harness.database_contents import BACKGROUND_TABLES, contents, differing
+from tests.harness.database_contents import contents_beside_service, differing
 from tests.harness.rows import Like, count_rows, read_rows, table_rows
 from tests.harness.service import DEADLINE_SECONDS, Service, environment, wait_until
 from tests.harness.storage import WAITING, delete_rows, hold_up, make_tables
@@ -96,7 +96,7 @@ def ids(place: Place) -> list[str]:
 
 
 def test_a_replay_shows_asks_and_does(place: Place) -> None:
-    before = contents(place.url, without=BACKGROUND_TABLES)
+    before = contents_beside_service(place.url)
     shown = place.run("--since", "3650d", "--force", "--dry-run")
     assert "3 messages of 3 deliveries would change, 3 trackers would be updated.\n2 deliveries would stay as before.\n" in shown
     assert "1 delivery with an invalid body" in shown
@@ -105,7 +105,7 @@ def test_a_replay_shows_asks_and_does(place: Place) -> None:
     assert "Reprocess" not in shown
     declined = place.run("--since", "3650d", "--force", code=1, answer="n\n")
     assert "Reprocess 3 of 5 deliveries? [y/N]" in declined
-    assert differing(before, contents(place.url, without=BACKGROUND_TABLES)) == set()
+    assert differing(before, contents_beside_service(place.url)) == set()
     done = place.run("--since", "3650d", "--force", answer="y\n")
     assert "would change" in done
     assert "3 messages of 3 deliveries changed, 3 trackers updated.\n" in done

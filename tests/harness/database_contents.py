@@ -9,8 +9,7 @@ from receiver.storage.database import Database
 from receiver.storage.tables.metadata import METADATA
 from tests.harness.rows import find_filled, read_rows
 
-BACKGROUND_TABLES = frozenset({"alarms", "known_tokens", "prunings", "tallies", "token_uses", "unknown_paths"})
-"""Tables that a running service writes at times of its own: leave them out to compare what a request did."""
+_BACKGROUND_TABLES = frozenset({"alarms", "known_tokens", "prunings", "tallies", "token_uses", "unknown_paths"})
 
 Contents = dict[str, list[tuple[Any, ...]]]
 
@@ -30,6 +29,11 @@ def contents(url: str, without: Collection[str] = ()) -> Contents:
             return found
     finally:
         database.close()
+
+
+def contents_beside_service(url: str) -> Contents:
+    """Return the rows of every table but those that a running service writes at times of its own: what requests did."""
+    return contents(url, without=_BACKGROUND_TABLES)
 
 
 def differing(one: Contents, other: Contents) -> set[str]:

@@ -16,7 +16,7 @@ from receiver.web.api.schemas.commands import ReplayAnswer
 from receiver.web.limits import MAX_BODY_BYTES
 from tests.conftest import StartService
 from tests.harness import ship24
-from tests.harness.database_contents import BACKGROUND_TABLES, check_whole, contents, differing
+from tests.harness.database_contents import check_whole, contents, contents_beside_service, differing
 from tests.harness.load import together
 from tests.harness.service import DEADLINE_SECONDS, Reply, Service, bearer, serving, wait_until
 
@@ -52,9 +52,9 @@ def posted(running: Service, body: bytes) -> str:
 
 def test_a_call_is_decided_again_and_put_on_record_once_and_a_dry_run_is_not(running: Service) -> None:
     delivery_id = posted(running, early("t"))
-    before = contents(running.database_url, without=BACKGROUND_TABLES)
+    before = contents_beside_service(running.database_url)
     foretold = replay(running, delivery_id, b'{"force": true, "dry_run": true}')
-    assert differing(before, contents(running.database_url, without=BACKGROUND_TABLES)) == set()
+    assert differing(before, contents_beside_service(running.database_url)) == set()
     done = replay(running, delivery_id)
     assert (foretold.status, done.status) == (200, 200)
     ReplayAnswer.model_validate(done.json(), strict=True)
