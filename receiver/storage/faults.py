@@ -19,6 +19,7 @@ _RACES = {"40001", "40P01"}  # serialization failure, deadlock
 _CONTENT_CLASSES = {"22", "23", "54"}  # data exception, integrity constraint violation, program limit exceeded
 _CONTENT_NAMES = ("SQLITE_CONSTRAINT", "SQLITE_TOOBIG", "SQLITE_MISMATCH")
 _UNWRITABLE = (UnicodeEncodeError, OverflowError)  # values that a driver cannot send: half a surrogate pair, 65 bits
+_FULL = {"53100", "SQLITE_FULL"}  # disk full
 _WAITED = {"55P03", "57014", "SQLITE_BUSY", "SQLITE_LOCKED"}  # lock not available, query canceled: the time was up
 
 
@@ -65,6 +66,11 @@ def find_fault(error: BaseException) -> Fault:
 def helps_to_reconnect(error: BaseException) -> bool:
     """Tell whether a new connection may cure a fault of the database, so that an immediate retry makes sense."""
     return not isinstance(error, StorageUnavailable) and _kind(_cause(error)) not in _WAITED
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Tell whether the database found no room on its disk."""
+    return _kind(_cause(error)) in _FULL
 
 
 @contextmanager

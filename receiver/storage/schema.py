@@ -1,6 +1,7 @@
 """Migration of the tables to this version. Only commands import this module; the service only checks the version (`version`)."""
 
 from collections.abc import Callable
+from math import ceil
 from pathlib import Path
 
 from alembic import command
@@ -13,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from receiver import __version__
 from receiver.errors import SchemaOutdated, StorageUnavailable
 from receiver.storage.database import Database
-from receiver.storage.faults import Fault, find_fault
+from receiver.storage.faults import Fault, find_fault, is_disk_full
 from receiver.storage.postgresql import lock_version
 from receiver.storage.version import VERSION, explain_mismatch, read_version
 
@@ -44,8 +45,17 @@ def migrate(database: Database) -> str:
                 if version == stop and stop in filling:
                     _fill(connection, scripts.get_revision(stop).module.fill)
     except SQLAlchemyError as error:
-        raise StorageUnavailable(database.explain(error)) from None
+        raise StorageUnavailable(_explain(database, error)) from None
     return version
+
+
+def _explain(database: Database, error: SQLAlchemyError) -> str:
+    """Return one line about an error. That of a full disk says how much room a migration may need."""
+    reason = database.explain(error)
+    if database.path is None or not is_disk_full(error):
+        return reason
+    megabytes = ceil(1.5 * database.path.stat().st_size / 1_000_000)
+    return f"{reason}. Make room for up to {megabytes:,} MB, one and a half times the size of the file, and migrate again."
 
 
 def _upgrade_again(database: Database, connection: Connection, to: str, *, is_alone: bool) -> str:

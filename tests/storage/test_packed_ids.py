@@ -1,6 +1,7 @@
 """Ids and digests come back as they were sent, whatever form they have in a SQLite file, and only equal ones are one."""
 
 import json
+import os
 import sqlite3
 import uuid
 from collections.abc import Iterator
@@ -18,11 +19,12 @@ from receiver.storage import queries
 from receiver.storage.queries import TrackerFilter
 from receiver.storage.tables.ids import DigestText, IdText, PackedText, next_id
 from receiver.storage.tables.metadata import METADATA
-from tests.conftest import StartService
+from tests.conftest import StartService, lacking
 from tests.harness import ship24
 from tests.harness.archive import walk
 from tests.harness.command import run_command
 from tests.harness.database_contents import contents
+from tests.harness.disk import NoDisk, fill, small_disk
 from tests.harness.earlier_version import upgrade
 from tests.harness.storage import change, make_tables, migrate
 from tests.harness.store import Store, opened, outcomes
@@ -249,6 +251,23 @@ def test_an_upgrade_that_fails_at_its_last_table_leaves_the_file_as_it_was(file:
     change(url, "DROP INDEX mine")
     migrate(url)
     assert "blob" in kinds_of(file)
+
+
+def test_an_upgrade_without_room_says_how_much_it_needs_and_leaves_the_file_as_it_was(file: Path, tmp_path: Path) -> None:
+    try:
+        with small_disk(tmp_path / "data", 8) as disk:
+            path = disk / "receiver.db"
+            path.write_bytes(file.read_bytes())
+            before, filler = kinds_of(path), fill(disk)
+            os.truncate(filler, filler.stat().st_size - (64 << 10))  # room for lock and index, not for the tables
+            with pytest.raises(StorageUnavailable, match=r"full\. Make room for up to [1-9]\d* MB, .* and migrate again\.$"):
+                migrate(f"sqlite:///{path}")
+            filler.unlink()
+            assert kinds_of(path) == before
+            migrate(f"sqlite:///{path}")
+            assert "blob" in kinds_of(path)
+    except NoDisk as error:
+        lacking(str(error))
 
 
 def test_no_uuid_is_left_as_text_where_a_file_has_ids(sqlite_url: str) -> None:
