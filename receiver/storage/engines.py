@@ -23,7 +23,8 @@ from receiver.errors import ConfigurationError
 from receiver.storage.driver import send
 from receiver.storage.postgresql import prepare_reader, prepare_writer, set_in_transaction
 
-_HOSTS = re.compile(r"(?P<before>[^:/]+://(?:[^:/]*(?::[^@]*)?@)?)(?P<hosts>[^/?@]*,[^/?@]*)(?P<after>.*)", re.DOTALL)
+_HOSTS = re.compile(r"(?P<before>[^:/]+://(?:[^:/]*(?::[^@?]*)?@)?+)(?P<hosts>[^/?@]*,[^/?@]*)(?P<after>.*)", re.DOTALL)
+_HOST = re.compile(r"(?:\[[^\]]*\]|[^:\[\]]*)(?::\d*)?")
 _PORT = re.compile(r":(\d*)$")
 _SECRETS = ("password", "sslpassword")  # options that must not be shown
 _CONNECT_SECONDS = 5
@@ -166,6 +167,8 @@ def _make_url(given: str) -> URL:
     if several is None or given.startswith("sqlite"):
         return make_url(given)
     hosts = several["hosts"].split(",")
+    if not all(_HOST.fullmatch(host) for host in hosts):  # a part of a password, which would be shown as a host
+        raise ValueError("expected hosts")
     ports = [found[1] if (found := _PORT.search(host)) else "" for host in hosts]
     names = [_PORT.sub("", host).strip("[]") for host in hosts]
     options = {"host": ",".join(names), **({"port": ",".join(ports)} if any(ports) else {})}
@@ -176,6 +179,8 @@ def _check_postgresql(url: URL) -> URL:
     """Return the URL with a password from its options where it is hidden. Raises ConfigurationError for unknown options."""
     from receiver.storage.psycopg_driver import knows_options  # noqa: PLC0415  slow, and SQLite does without
 
+    if "@" in (url.host or ""):  # the rest of a password, which would be shown as a host
+        raise ConfigurationError("RECEIVER_DATABASE_URL: write @ in a user or password as %40.")
     if isinstance(password := url.query.get("password"), str):
         url = url.set(password=password).difference_update_query(["password"])
     try:

@@ -40,6 +40,11 @@ def test_options_and_a_strange_password_go_with_several_servers() -> None:
     assert (made["password"], made["host"], made["sslmode"]) == ("p,,/", "one,two", "require")
 
 
+def test_a_password_with_a_comma_is_no_list_of_servers() -> None:
+    made = arguments("postgresql://u:hunter2,w@one:1/n")
+    assert (made["user"], made["password"], made["host"], made["port"]) == ("u", "hunter2,w", "one", 1)
+
+
 def test_a_path_with_a_comma_is_no_list_of_servers() -> None:
     assert read_url("sqlite:///data/a,b.db").database == "data/a,b.db"
 
@@ -62,9 +67,11 @@ def test_options_in_the_url_take_precedence() -> None:
         "postgresql://u:hunter2@one/n?nonsense=1",
         "postgresql://u:hunter2@one,two/n?nonsense=1",
         "postgresql://u:hunter2@/n?host=one:1&host=two:2&port=3,4,5",
+        "postgresql://u:x@hunter2@one/n",
+        "postgresql://u:hunter2,?@one/n",
     ],
 )
-def test_options_that_mean_nothing_are_refused_without_a_word_of_them(url: str) -> None:
+def test_a_url_that_means_nothing_is_refused_without_a_word_of_it(url: str) -> None:
     with pytest.raises(ConfigurationError, match="RECEIVER_DATABASE_URL") as refused:
         read_url(url)
     assert "hunter2" not in refused.value.message
