@@ -43,6 +43,7 @@ class Settings(BaseModel):
         extra="forbid",
         validate_default=True,
         hide_input_in_errors=True,
+        allow_inf_nan=False,
         arbitrary_types_allowed=True,
     )
 
@@ -103,7 +104,7 @@ class Settings(BaseModel):
     )
     max_body_bytes: int = Field(5_242_880, ge=1024, le=104_857_600, description="Largest request body. Larger ones get 413.")
     max_future_hours: float = Field(
-        48, gt=0, description="An event further ahead of its receipt is quarantined as `implausible_future`."
+        48, gt=0, le=1_000_000_000, description="An event further ahead of its receipt is quarantined as `implausible_future`."
     )
     body_retention_days: int = Field(
         90, ge=0, description="How long bodies, responses and quarantined bytes are kept; 0: for ever."
@@ -172,7 +173,6 @@ class Settings(BaseModel):
     alarm_target_minutes: float = Field(
         60,
         ge=0,
-        allow_inf_nan=False,
         description="Alarm when a change has been waiting for a target for so long. 0: never, and no alarm about a relay that "
         "does not run or about targets that only a part of the processes knows.",
     )

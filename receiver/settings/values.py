@@ -120,8 +120,8 @@ def read_api_key(value: object) -> Secret | None:
     text = str(value).strip()
     if not text:
         return None
-    if not text.isascii() or not text.isprintable() or " " in text:
-        raise ValueError("expected an API key: printable ASCII characters without spaces")
+    if problem := _find_problem(text):
+        raise ValueError(f"expected an API key that can be sent in a bearer header: {problem}")
     return Secret("api key", text)
 
 
@@ -251,5 +251,5 @@ MailAddress = Annotated[str, BeforeValidator(read_mail_address)]
 MailAddresses = Annotated[tuple[str, ...], _unless_read(read_mail_addresses)]
 Command = Annotated[tuple[str, ...], BeforeValidator(read_command)]
 Ends = Annotated[dict[str, date], BeforeValidator(read_ends)]
-Hours = Annotated[float, Field(ge=0, le=8760, allow_inf_nan=False)]
-Percent = Annotated[float, Field(ge=0, lt=100, allow_inf_nan=False)]
+Hours = Annotated[float, Field(ge=0, le=8760)]
+Percent = Annotated[float, Field(ge=0, lt=100)]
