@@ -84,17 +84,23 @@ class Ship24Reconciliation:
         return progress
 
     async def read_file(self, root: object, report: ReconcileReport, *, dry_run: bool) -> None:
-        """Bring in the messages of a downloaded history. Raises UnexpectedShape."""
+        """Bring in the messages of a downloaded history. One with messages that cannot be read counts as failed.
+
+        Raises UnexpectedShape.
+        """
         await self.read_erased()
         history = await asyncio.to_thread(read_history, root, self._erased)
         report.examined += 1
         entries = await self._find_new(history)
-        if not entries:
+        before, missing = report.messages, sum(len(entry.message_ids) for entry in entries)
+        report.events += len(await self._bring_in_entries(entries, history, report, dry_run=dry_run))
+        found = report.messages - before
+        if found < missing or history.unreadable:
+            report.failed.add(history.tracker_id or "?")
+        if found:
+            report.repaired.add(history.tracker_id or "?")
+        elif not missing and not history.unreadable:
             report.complete += 1
-            return
-        events = await self._bring_in_entries(entries, history, report, dry_run=dry_run)
-        report.events += len(events)
-        report.repaired.add(history.tracker_id or "?")
 
     async def read_erased(self) -> None:
         """Read which trackers were erased: their personal data must not come back."""

@@ -237,6 +237,21 @@ def test_downloaded_histories_need_no_key(url: str, vendor: FakeShip24, tmp_path
     assert vendor.calls == []
 
 
+def test_messages_of_a_history_that_cannot_be_read_are_reported(url: str, tmp_path: Path) -> None:
+    tracker = VendorTracker("gap")
+    tracker.send(travel("gap", 1)[0])
+    history, file = tracker.history(), tmp_path / "history.json"
+    (webhook,) = history["webhooks"]
+    nested = json.loads("[" * 300 + "]" * 300)
+    deep = {**webhook, "requestBody": {"trackings": [{"metadata": {"messageId": "deep"}, "events": nested}]}}
+    file.write_text(json.dumps({**history, "webhooks": [deep]}))
+    report = run_in(tmp_path, environment(url), "--file", str(file), code=1)
+    assert numbers(report, "failed", "complete", "repaired") == [1, 0, 0]
+    file.write_text(json.dumps({**history, "webhooks": [deep, webhook]}))
+    report = run_in(tmp_path, environment(url), "--file", str(file), code=1)
+    assert numbers(report, "failed", "complete", "repaired") == [1, 0, 1]
+
+
 def test_a_file_that_is_no_history_is_named(url: str, tmp_path: Path) -> None:
     file = tmp_path / "history.json"
     for content in (b"{}", b"[1]", b"not JSON", b"\xff"):
