@@ -124,9 +124,15 @@ def ask_service(
     headers = {"authorization": f"Bearer {settings.ops_tokens[0].reveal()}", "content-type": "application/json"}
     url = f"{base_url(settings)}{path}"
     try:
-        response = urllib3.request("POST", url, body=orjson.dumps(arguments), headers=headers, retries=False, timeout=seconds)
+        body = orjson.dumps(arguments)
+    except orjson.JSONEncodeError as error:  # a name that is not UTF-8, or what an operator's file nests too deeply
+        raise ConfigurationError(f"The running service cannot be asked for this: {error}. Stop it to do this here.") from None
+    try:
+        response = urllib3.request("POST", url, body=body, headers=headers, retries=False, timeout=seconds)
     except urllib3.exceptions.HTTPError as error:
         raise StorageUnavailable(f"{taken.message} It does not answer at {url} ({type(error).__name__}).") from None
+    if response.status == 200 and not response.headers.get("content-type", "").startswith("application/json"):
+        raise StorageUnavailable(f"{taken.message} Another program answers at {url}.")
     return response.status, response.data
 
 

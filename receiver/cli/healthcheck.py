@@ -34,7 +34,7 @@ def healthcheck() -> None:
         connection.request("GET", _PATH)
         response = connection.getresponse()
         status, body = response.status, response.read()
-    except (OSError, http.client.HTTPException) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:  # ValueError: no name of a host can be like this
         raise Unhealthy(f"No answer at {url}: {getattr(error, 'strerror', None) or error or type(error).__name__}.") from None
     finally:
         connection.close()

@@ -29,6 +29,7 @@ from receiver.cli._reconcile import (
 )
 from receiver.cli._remote import audit_entry, post
 from receiver.domain.reconciliation import MAX_RECONCILIATIONS, ReconcileReport, ReconcileRequest, describe_run
+from receiver.domain.storable import make_storable
 from receiver.domain.workbooks import is_workbook
 from receiver.errors import ConfigurationError, UnexpectedShape, WriterTaken
 from receiver.logs import setup
@@ -110,7 +111,7 @@ def shiipp(*, files: tuple[Path, ...], dry_run: bool, as_json: bool) -> None:
     once. A row that cannot be read is reported by its line, and the others are compared.
     """
     settings = load()
-    contents = [(file.name, read_export(file)) for file in files]
+    contents = [(make_storable(file.name), read_export(file)) for file in files]
     exports = [PackageExport(name, content) for name, content in contents]
     with until_interrupted() as interrupted, advancing("rows", _count_lines(contents)) as advance:
         show = count_up(advance)

@@ -33,4 +33,6 @@ def test_without_a_service_it_ends_with_1_and_says_where_it_asked(tmp_path: Path
         1,
         f"receiver: No answer at http://127.0.0.1:{port}/readyz: Connection refused.\n",
     )
+    code, said = run(tmp_path, RECEIVER_HOST="127..0.0.1", RECEIVER_PORT=port)
+    assert (code, said.startswith(f"receiver: No answer at http://127..0.0.1:{port}/readyz: ")) == (1, True), said
     assert run(tmp_path, RECEIVER_PORT="http") == (1, "receiver: RECEIVER_PORT: expected a number.\n")

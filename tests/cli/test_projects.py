@@ -1,17 +1,21 @@
 """Commands find the service and the database that they belong to, from every folder of the project."""
 
 import json
+import re
 import socket
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from receiver import __version__
+from receiver.storage.database import Database
 from tests.conftest import StartService
 from tests.harness import fork_server, ship24
 from tests.harness.changes import write_targets
-from tests.harness.command import run_command
+from tests.harness.command import run_command, run_process
+from tests.harness.endpoint import answering, say
 from tests.harness.ports import free_port
 from tests.harness.service import Service, environment, wait_until
 from tests.harness.storage import make_tables, update_rows
@@ -94,6 +98,16 @@ def test_a_command_asks_the_service_on_the_port_with_which_it_was_started(runnin
     done = run_command("deliveries", "replay", early, "--force", "--yes", cwd=running.directory, env=env)
     assert done.returncode == 0, done.stderr
     assert running.value("messages", "outcome") == "applied"
+
+
+def test_another_program_on_the_port_of_the_service_is_not_taken_for_it(project: Path) -> None:
+    database = Database(f"sqlite:///{project}/data/receiver.db")
+    database.take()
+    with closing(database), answering(say(200, "Content-Type: text/html")) as other:
+        port = other.url.split(":")[2].split("/")[0]
+        shown = run_process("prune", cwd=project, env={**fork_server.BASE, "RECEIVER_OPS_TOKENS": OPS, "RECEIVER_PORT": port})
+    assert shown.returncode == 1
+    assert re.search(r"^receiver: .* Another program answers at \S+\n$", shown.stderr)
 
 
 # doctor

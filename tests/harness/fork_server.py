@@ -8,6 +8,7 @@ starter's, though: whoever wants another time zone or hash seed needs a new inte
 import atexit
 import ctypes
 import gc
+import json
 import os
 import runpy
 import signal
@@ -24,7 +25,6 @@ from pathlib import Path
 from typing import IO
 
 import click
-import orjson
 
 from receiver.cli import commands
 from receiver.service import try_application
@@ -97,7 +97,7 @@ def start(arguments: Sequence[str], cwd: Path, env: Mapping[str, str], files: Se
     with theirs, _NETWORK.open("rb") as network:
         sent = [theirs.fileno(), network.fileno(), *(file.fileno() for file in files)]
         socket.send_fds(_connection(), [b"!"], sent)
-    ours.sendall(orjson.dumps([list(arguments), str(cwd), dict(env)]) + b"\n")
+    ours.sendall(json.dumps([list(arguments), str(cwd), dict(env)]).encode() + b"\n")
     return StartedCommand(ours)
 
 
@@ -154,7 +154,7 @@ def _become_command(files: Sequence[int]) -> None:
         if process_id:
             _report(process_id, connection)
         with connection.makefile("rb") as lines:
-            arguments, cwd, env = orjson.loads(lines.readline())
+            arguments, cwd, env = json.loads(lines.readline())
     signal.signal(signal.SIGINT, signal.default_int_handler)
     _enter_network(files[1])
     open_standard_files(files[2:])

@@ -97,6 +97,14 @@ def test_a_service_without_an_ops_token_cannot_be_asked(service: StartService, u
     assert list(tmp_path.glob("copy.db*")) == []
 
 
+def test_a_service_cannot_be_asked_to_write_a_file_whose_name_is_not_utf_8(
+    service: StartService, url: str, tmp_path: Path
+) -> None:
+    running = service(url, ops_tokens=OPS)
+    assert "cannot be asked" in run(tmp_path, running.env, "backup", "caf\udce9.db", code=2)
+    assert sorted(file.name for file in tmp_path.glob("caf*")) == []
+
+
 def test_no_file_is_overwritten(url: str, tmp_path: Path) -> None:
     for name, words in (("copy.db", "exists already"), ("copy.db.partial", "another backup is writing it")):
         (tmp_path / name).write_text("precious")

@@ -189,7 +189,7 @@ def _read_pause(response: _Response, attempt: int) -> float:
     elif text:
         try:
             moment = parsedate_to_datetime(text)
-        except ValueError:
+        except (ValueError, OverflowError):
             return seconds
         seconds = float((moment.replace(tzinfo=moment.tzinfo or UTC) - now()).total_seconds())
     return min(max(seconds, 0.0), _MAX_PAUSE_SECONDS)

@@ -265,11 +265,11 @@ def run(running: Service, *arguments: str, code: int = 0) -> Any:
 
 
 def test_the_command_takes_csv_and_xlsx_together_beside_the_service_and_without_it(running: Service) -> None:
-    (running.directory / "a.csv").write_bytes(b"\xef\xbb\xbf" + csv(row(1), row(2), separator=";"))
+    (running.directory / "a\udce9.csv").write_bytes(b"\xef\xbb\xbf" + csv(row(1), row(2), separator=";"))
     (running.directory / "b.xlsx").write_bytes(
         write_workbook([HEADER, row(3), row(4, **{"Tracking Number": "=B1"})], shared=True)
     )
-    files = ["--file", "a.csv", "--file", "b.xlsx"]
+    files = ["--file", "a\udce9.csv", "--file", "b.xlsx"]
     shown = run(running, *files, "--dry-run", code=1)
     for words in (
         "looked at          3",
@@ -283,11 +283,11 @@ def test_the_command_takes_csv_and_xlsx_together_beside_the_service_and_without_
     running.stop()
     assert numbers(run(running, *files, "--json", code=1), "complete", "repaired", "failed") == [3, 0, 1]
     kept = table_rows(running.database_url, "reconciliations", "source", "request", "ended_at", order="began_at")
-    assert [json.loads(each["request"])["files"] for each in kept] == [["a.csv", "b.xlsx"]] * 3
+    assert [json.loads(each["request"])["files"] for each in kept] == [["a\N{REPLACEMENT CHARACTER}.csv", "b.xlsx"]] * 3
     assert all(each["source"] == "shiipp" and each["ended_at"] for each in kept)
     running.start()
     listed = json.loads(reconcile_command(running, "list", "--json"))["items"]
-    assert [each["request"]["files"] for each in listed] == [["a.csv", "b.xlsx"]] * 3
+    assert [each["request"]["files"] for each in listed] == [["a\N{REPLACEMENT CHARACTER}.csv", "b.xlsx"]] * 3
     assert running.get("/ops/api/reconciliations", OPS).json()["items"] == listed
     assert "Shiipp" in reconcile_command(running, "list")
     assert "b.xlsx, line 3: column Tracking Number: a formula" in reconcile_command(running, "show", listed[0]["id"])

@@ -82,6 +82,7 @@ def test_requests_of_a_kind_keep_their_rate_and_those_of_another_do_not_wait_for
         (say(503, "Retry-After: Thu, 01 Jan 2099 00:00:00 GMT"), [300] * 5, "answered 503."),
         (say(503, "Retry-After: soon"), [1, 2, 4, 8, 16], "answered 503."),
         (say(503, "Retry-After: Thu, 01 Jan 2026 00:00:00 -0000"), [], "answered 503."),
+        (say(503, "Retry-After: Thu, 01 Jan 2026 00:00:00 +99999999999999"), [1, 2, 4, 8, 16], "answered 503."),
         (say(400, body=b'{"errors": [{"code": "odd"}]}'), [], "answered 400 odd."),
         (say(401), [], "RECEIVER_SHIP24_API_KEY"),
         (say(400, body=b'{"errors": [{"code": "auth_invalid_header"}]}'), [], "RECEIVER_SHIP24_API_KEY"),
