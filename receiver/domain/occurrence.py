@@ -17,6 +17,7 @@ from datetime import UTC, date, datetime, timedelta, timezone
 from typing import NamedTuple
 
 from receiver.clock import to_micros
+from receiver.domain.trimming import trim
 
 _FORM = re.compile(
     r"(\d{4}-\d\d-\d\d)"  # a local day
@@ -41,7 +42,7 @@ class Occurrence(NamedTuple):
 
 def read_occurrence(text: str) -> Occurrence:
     """Read one of the four forms. Raises ValueError for anything else."""
-    match = _FORM.fullmatch(text.strip())
+    match = _FORM.fullmatch(trim(text))
     if match is None:
         raise ValueError("not one of the four forms of a date-time")
     day, clock, seconds, fraction, zone = match.groups()

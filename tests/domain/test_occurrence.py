@@ -58,6 +58,7 @@ def utc(hour: int, minute: int, second: int, micro: int = 0) -> datetime:
         pytest.param("2022-10-23T15:13:37.1234567Z", WALL.replace(microsecond=123456), utc(15, 13, 37, 123456), id="7 digits"),
         pytest.param("2022-10-23T15:13:37,5", WALL.replace(microsecond=500_000), None, id="a comma before the fraction"),
         pytest.param("  2022-10-23T15:13:37\n", WALL, None, id="white space around"),
+        pytest.param("\ufeff2022-10-23T15:13:37\u200b", WALL, None, id="invisible characters around"),
     ],
 )
 def test_the_four_forms_and_their_variants_are_read(text: str, wall: datetime | None, instant: datetime | None) -> None:

@@ -79,7 +79,7 @@ def test_a_message_built_far_ahead_hides_no_later_details(running: Service, ahea
 # White space around what is typed or scanned
 
 
-AROUND = ["\n", "\r\n", "\t ", "\u00a0", "\u200b", "\x1d"]
+AROUND = ["\n", "\r\n", "\t ", "\u00a0", "\u200b", "\x1d", "\x02", "\x7f\x03", "\u00ad", "\u061c"]
 SCANNED: dict[str, tuple[str, Mapping[str, str]]] = {
     "tracking number": (PACKAGE, {"tracking_number": "1Z%s", "entry_date_time": "2025-11-25T10:00:00"}),
     "package id": (PACKAGE, {"package_id": "p-%s"}),
