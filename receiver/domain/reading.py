@@ -36,7 +36,10 @@ def read_json(body: bytes, *, exact: bool = False) -> Any:
             return _read_leniently(body, strict=not exact)
         except (ValueError, RecursionError):
             raise InvalidJson(_explain(body, strict)) from None
-    return _read_leniently(body, strict=False) if exact and _LONG_NUMBER.search(body) else value
+    try:
+        return _read_leniently(body, strict=False) if exact and _LONG_NUMBER.search(body) else value
+    except RecursionError:  # the value is too deep to be stored
+        return value
 
 
 def _explain(body: bytes, error: orjson.JSONDecodeError) -> str:

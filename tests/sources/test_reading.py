@@ -136,6 +136,12 @@ def test_a_text_is_what_a_database_can_keep(value: object, kept: str | None) -> 
     assert (read_text(value), read_short_text(value)) == (kept, kept)
 
 
+def test_a_value_too_deep_for_the_lenient_reader_is_read_without_it() -> None:
+    for depth in (900, 1000, 1022):
+        body = b'{"number":1234567890123456789,"deep":' + b"[" * depth + b"]" * depth + b"}"
+        assert read_json(body, exact=True)["number"] == 1234567890123456789, depth
+
+
 def test_a_short_text_is_trimmed_and_a_long_one_is_not() -> None:
     assert (read_text(" AB 12\t"), read_short_text(" AB 12\t")) == (" AB 12\t", "AB 12")
 
