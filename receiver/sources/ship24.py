@@ -107,7 +107,7 @@ def _read_snapshot(tracker: dict[str, Any], shipment: object) -> Snapshot:
 def _read_generated_at(value: object) -> int:
     """Return the time when Ship24 built the item, in microseconds, UTC; 0 if unknown. It says nothing about the parcel."""
     try:
-        moment = datetime.fromisoformat(trim(value)) if isinstance(value, str) else None
+        moment = datetime.fromisoformat(trim(value).upper()) if isinstance(value, str) else None
     except ValueError:
         return 0
     return max(0, to_micros(moment if moment.tzinfo else moment.replace(tzinfo=UTC))) if moment else 0

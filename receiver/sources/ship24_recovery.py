@@ -129,7 +129,7 @@ def name_built(tracker_id: str, event_id: str) -> str:
 def read_moment(value: object) -> int | None:
     """Return a time of the API in microseconds, or None if it is none."""
     try:
-        moment = datetime.fromisoformat(value) if isinstance(value, str) else None
+        moment = datetime.fromisoformat(value.upper()) if isinstance(value, str) else None
     except ValueError:
         return None
     return None if moment is None or moment.tzinfo is None else to_micros(moment)

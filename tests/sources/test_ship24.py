@@ -91,6 +91,7 @@ def test_the_fields_of_an_item_and_its_event() -> None:
         ("2024-05-17T09:31:04.118Z", datetime(2024, 5, 17, 9, 31, 4, 118_000, tzinfo=UTC)),
         (" 2024-05-17T11:31:04+02:00 ", datetime(2024, 5, 17, 9, 31, 4, tzinfo=UTC)),
         ("2024-05-17T09:31:04", datetime(2024, 5, 17, 9, 31, 4, tzinfo=UTC)),
+        ("2024-05-17t09:31:04z", datetime(2024, 5, 17, 9, 31, 4, tzinfo=UTC)),
         *((unknown, datetime(1970, 1, 1, tzinfo=UTC)) for unknown in ("1969-12-31T23:59:59Z", "soon", "", None, 1715938264)),
     ],
 )

@@ -11,6 +11,10 @@ from typing import Any
 import orjson
 import pytest
 
+from receiver.clock import to_micros
+from receiver.sources.ship24_recovery import read_moment
+from receiver.storage.queries.pages import write_cursor
+from receiver.web.api.bodies import ImportBody, read_body
 from tests.conftest import StartService
 from tests.harness import ship24
 from tests.harness.service import Service, bearer, wait_until
@@ -116,6 +120,25 @@ def test_a_list_is_read_in_pages(running: Service) -> None:
     second = ask(running, f"trackers?limit=1&cursor={first['next']}")
     assert {first["items"][0]["tracker_id"], second["items"][0]["tracker_id"]} > {TRACKER}
     assert second["next"] is None
+
+
+def test_a_time_in_a_body_may_have_a_small_z() -> None:
+    written, moment = "2025-03-01t10:00:00z", to_micros(datetime(2025, 3, 1, 10, tzinfo=UTC))
+    body = orjson.dumps({"source": "ship24", "body": "{}", "at": written})
+    assert (read_body(ImportBody, body).at, read_moment(written)) == (moment, moment)
+
+
+def test_the_next_page_after_long_names_and_after_no_name_is_answered(running: Service) -> None:
+    for number in range(2):
+        names = {"trackerId": "\N{FLEXED BICEPS}" * 199 + str(number), "trackingNumber": "\N{FLEXED BICEPS}" * 199}
+        running.post(ship24.body(ship24.item(tracker=names)))
+    for path in ("trackers?limit=1", "trackers?limit=1&q=%F0%9F%92%AA"):
+        answer = ask(running, f"{path}&cursor={ask(running, path)['next']}")
+        assert len(answer["items"]) == 1, path
+    empty = write_cursor("")
+    for path in ("deliveries", "deliveries?sort=oldest", "quarantine", "audit"):
+        separator = "&" if "?" in path else "?"
+        assert running.get(f"/ops/api/{path}{separator}cursor={empty}", OPS).status == 200, path
 
 
 def test_a_message_has_the_newer_event_and_every_delivery_that_carried_it(running: Service) -> None:

@@ -100,7 +100,7 @@ def _find_rest(span: Span, after: tuple[str] | None, sort: str) -> Span:
         return span
     if sort == "oldest":
         return Span(max(span.since or "", next_id(after[0])), span.until)
-    return Span(span.since, min(filter(None, (span.until, after[0]))))
+    return Span(span.since, min(filter(None, (span.until, after[0])), default=None))
 
 
 def _divide(wanted: DeliveryFilter) -> tuple[list[ColumnElement[bool]], dict[str, object]]:

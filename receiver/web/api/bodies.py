@@ -13,7 +13,7 @@ from receiver.domain.customers import check_rows
 from receiver.domain.imports import BroughtIn, ImportRequest
 from receiver.errors import UnexpectedShape
 from receiver.storage.queries import MAX_LIMIT, QuarantineFilter
-from receiver.web.api.parameters import Moment, Parameters, SourceName, Text, name_problem
+from receiver.web.api.parameters import Cursor, Moment, Parameters, SourceName, Text, name_problem
 
 
 def _check_customers(rows: list[tuple[str, str]]) -> list[tuple[str, str]]:
@@ -152,7 +152,7 @@ class ReopenBody(QuarantineBody):
 class RetryQuarantineBody(QuarantineBody):
     """Decide quarantined messages and events again: by `ids`, or the open ones that match a filter."""
 
-    cursor: Text | None = Field(None, description="`next` of the previous response, with the same filter")
+    cursor: Cursor | None = Field(None, description="`next` of the previous response, with the same filter")
     dry_run: bool = Field(default=False, description="only show what would change")
 
 

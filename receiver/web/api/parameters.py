@@ -37,7 +37,7 @@ _MAX_WINDOW_SECONDS = 400 * 86_400
 
 def _read_moment(value: object) -> int:
     try:
-        moment = datetime.fromisoformat(value if isinstance(value, str) else "")
+        moment = datetime.fromisoformat(value.upper() if isinstance(value, str) else "")
         return max(0, to_micros(moment if moment.tzinfo else moment.replace(tzinfo=UTC)))
     except (ValueError, OverflowError):
         raise ValueError("expected a time such as 2026-01-31T12:00:00Z") from None
@@ -64,6 +64,7 @@ Text = Annotated[
     AfterValidator(lambda value: make_storable(trim(value))),
     Field(min_length=1, max_length=500),
 ]
+Cursor = Annotated[str, AfterValidator(trim), Field(min_length=1)]  # as long as the names in it; a request head is bounded
 Moment = Annotated[int, BeforeValidator(_read_moment), Field(json_schema_extra={"type": "string", "format": "date-time"})]
 TimeFilter = Annotated[
     int,
@@ -90,7 +91,7 @@ class PageQuery(Parameters):
     """The parameters of every list."""
 
     limit: int = Field(50, ge=1, le=MAX_LIMIT, description="maximum number of items")
-    cursor: Text | None = Field(None, description="`next` of the previous page")
+    cursor: Cursor | None = Field(None, description="`next` of the previous page")
     format: Literal["json", "csv"] = Field("json", description="`csv`: all items from `cursor` on, as a file for spreadsheets")
 
 
