@@ -41,6 +41,9 @@ def explain_correction(versions: Sequence[EventVersion]) -> str | None:
     if len(versions) < 2:
         return None
     current, other = versions[:2]
+    if current.rank == other.rank:
+        which = "that of its corrected copy counts, or else the first"
+        return f"Corrected. Message {current.message_id} has more than one version: {which}."
     begin = f"Corrected. The version of message {current.message_id} counts"
     if current.generated_at > other.generated_at:
         against = iso(other.generated_at) if other.generated_at else "an unknown time"

@@ -33,6 +33,10 @@ class PendingMessage(NamedTuple):
     clock: int
     is_repaired: bool = False
 
+    def is_repair_of(self, event: Event) -> bool:
+        """Tell whether an event takes the place of the one in the earlier copy: the first with its id does."""
+        return self.is_repaired and event is next(each for each in self.message.events if each.event_id == event.event_id)
+
 
 class ShipmentChange(NamedTuple):
     """A message that changed the sender's own milestone, with its tracker before (None: there was none) and after it."""
@@ -90,7 +94,8 @@ class BatchTrackers:
         """Decide another version of a known event."""
         before, timelines = self.trackers[item.key], self.timelines
         is_known = ((*item.key, event.event_id), event.digest) in timelines.contents
-        if not Version(event.digest, item.clock, item.message_id).is_later(current):
+        version = Version(event.digest, item.clock, item.message_id)
+        if not version.is_later(current) and not (version[1:] == current[1:] and item.is_repair_of(event)):
             if is_known:
                 return DUPLICATE
             timelines.supersede(_make_row(item, event, moment, SUPERSEDED, before.latest_event_id))

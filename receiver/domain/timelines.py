@@ -1,7 +1,8 @@
 """The events of trackers and their versions: the current one of each, and the superseded ones. Pure.
 
 An event that arrives again in another message with other content is a revision. The current version is the one whose message has
-the later `generated_at` (if equal: the larger message id), whichever arrived first. The others are superseded and stay stored.
+the later `generated_at` (if equal: the larger message id), whichever arrived first. The others are superseded and stay stored. An
+event of a repaired copy of a message takes the place of the earlier copy's.
 """
 
 from dataclasses import dataclass, field

@@ -30,6 +30,7 @@ def test_the_current_version_is_first_and_the_others_follow_from_the_latest() ->
         ((LATE, OLDEST), "the one of message m3 is of an unknown time."),
         ((LARGER, EARLY), "its message ID is larger than m1: both are of 2025-06-01T12:00:00.000Z."),
         ((UNKNOWN, OLDEST), "its message ID is larger than m3: neither says when it was generated."),
+        ((LARGER, LARGER._replace(superseded=True)), "that of its corrected copy counts, or else the first."),
     ],
 )
 def test_the_reason_is_the_one_that_decided(versions: tuple[EventVersion, EventVersion], said: str) -> None:

@@ -282,6 +282,22 @@ def test_a_mended_message_has_the_same_effect_in_any_order_and_grouping(store: S
     assert queries.show_message(store.database, "m", ["ship24"])["outcome"] == "applied"
 
 
+@each_row("order", list(permutations(range(3))), ids=str)
+def test_a_mended_message_replaces_its_own_events_in_any_order(store: Store, order: tuple[int, ...]) -> None:
+    store.clear()
+    at = "2025-03-02T00:00:05.000Z"
+    first, second = ship24.event("e", "2025-03-01T12:00:00", status="out"), ship24.event("e", "2025-03-01T11:00:00", status="in")
+    bad = ship24.item("m", "t", [first, ship24.event("f", "soon")], at)
+    good = ship24.item("m", "t", [second, ship24.event("f", "2025-03-01T09:00:00", status="label"), first], at)
+    items = [bad, good, version("m0", "e", 1, "early", 1)]
+    reasons(store, *(items[place] for place in order))
+    state = tracker_of(store)
+    assert (state["tracker"]["latest_event_id"], state["tracker"]["status"]) == ("e", "in")
+    versions = {("e", "in", False), ("e", "out", True), ("e", "early", True), ("f", "label", False)}
+    assert timeline(store) == versions
+    assert {row["correction"] is None for row in state["events"] if row["event_id"] == "e"} == {False}
+
+
 @each_row("together", ["a group", "a batch", "batches"])
 @each_row("order", list(permutations(range(3))), ids=str)
 def test_a_revision_beside_the_event_that_it_corrects(store: Store, order: tuple[int, ...], together: str) -> None:
