@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from receiver.domain.spreadsheets import check_columns, decode, describe_damage, name_cells, read_csv, write_line
+from receiver.domain.spreadsheets import check_columns, decode, describe_damage, name_cells, read_csv, repeats, write_line
 from receiver.domain.trimming import trim
 from receiver.errors import UnexpectedShape
 
@@ -90,6 +90,8 @@ def _read_csv(content: bytes) -> Iterator[tuple[str, Mapping[str, Any]]]:
         raise UnexpectedShape(f"Line {header.line if header else 1}: expected a header with a column UserCode (or user_code).")
     check_columns(header, lambda name: _FIELDS.get(_fold(name), ""))
     for row in rows:
+        if repeats(header, row):
+            continue
         try:
             named = name_cells(header, row)
         except ValueError as error:
@@ -116,11 +118,21 @@ def _read_document(document: str) -> Mapping[str, Any]:
 def _read_customer(row: Mapping[str, Any]) -> Customer:
     if _PROBLEM in row:
         raise ValueError(row[_PROBLEM])
-    values = {_FIELDS[_fold(name)]: value for name, value in row.items() if _fold(name) in _FIELDS and value is not None}
+    values: dict[str, Any] = {}
+    for name, value in row.items():
+        if (field := _FIELDS.get(_fold(name))) is None or value is None:
+            continue
+        if field in values:
+            raise ValueError(f"{_SPELLINGS[field]} stands there twice, in two spellings")
+        values[field] = value
     found = {name: _read_field(_SPELLINGS[name], value) for name, value in values.items()}
     code = found.pop("user_code", "").upper()
     if not code:
         raise ValueError("expected a customer code in the column UserCode (or user_code)")
+    if _FIELDS.get(_fold(code)) == "user_code":
+        raise ValueError(
+            "a second header, with other columns; import files with different columns one by one, or join them in order"
+        )
     return Customer(code, **found)
 
 

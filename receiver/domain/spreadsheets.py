@@ -78,6 +78,12 @@ def check_columns(header: Row, fold: Callable[[str], str]) -> None:
         numbers[folded] = number
 
 
+def repeats(header: Row, row: Row) -> bool:
+    """Tell whether a row is the header again, as where files were joined."""
+    first, again = (" ".join(cells).rstrip().casefold() for cells in (header.cells, row.cells))
+    return first == again
+
+
 def name_cells(header: Row, row: Row) -> dict[str, str]:
     """Return the cells of a row by the names of their columns. Raises ValueError for content in a column without a name."""
     extra = next((number for number, cell in enumerate(row.cells, 1) if cell and not _name_of(header, number)), None)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from receiver.domain.reading import read_id, read_short_text
-from receiver.domain.spreadsheets import Row, check_columns, describe_damage, name_cells, read_csv
+from receiver.domain.spreadsheets import Row, check_columns, describe_damage, name_cells, read_csv, repeats
 from receiver.domain.workbooks import is_workbook, read_xlsx
 from receiver.errors import UnexpectedShape
 from receiver.sources.field_paths import FieldPaths, find_value, flatten, normalize
@@ -97,6 +97,8 @@ class PackageExport:
         try:
             for row in self._rows:
                 line = row.line
+                if repeats(self._header, row):
+                    continue
                 try:
                     yield _read_package(self._header, row)
                 except ValueError as error:

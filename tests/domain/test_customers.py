@@ -29,6 +29,10 @@ def refuse(content: bytes, name: str = "list.csv") -> str:
     [
         pytest.param(b"UserCode,FirstName,LastName,Branch\nCUST001,Ann,Smith,Miami\n", id="commas"),
         pytest.param(b"UserCode;FirstName;LastName;Branch\nCUST001;Ann;Smith;Miami\n", id="semicolons"),
+        pytest.param(
+            b"UserCode,FirstName,LastName,Branch\nCUST001,Ann,Smith,Miami\n\xef\xbb\xbfusercode,firstname,LastName,Branch,,\n",
+            id="files joined",
+        ),
         pytest.param(b"\xef\xbb\xbfUserCode,FirstName,LastName,Branch\nCUST001,Ann,Smith,Miami\n", id="byte order mark"),
         pytest.param(b"user_code,first_name,last_name,branch\ncust001,Ann,Smith,Miami", id="Shiipp's other spelling, no end"),
         pytest.param(b"USERCODE,first name,LASTNAME, Branch \nCUST001,Ann,Smith,Miami\n", id="case and blanks"),
@@ -198,6 +202,12 @@ REFUSED = {
     "a NUL": (b"UserCode\nA\nB\0C\n", "list.csv", "Line 3: expected text; there is a NUL character"),
     "UTF-16 without a mark": ("UserCode\nA\n".encode("utf-16-le"), "list.csv", "Line 1: expected text; there is a NUL character"),
     "an error below a line sep=": (b"sep=;\nUserCode;Branch\n;x\n", "list.csv", "Line 3"),
+    "files joined with other columns": (
+        b"UserCode,LastName\nA,x\nUser_Code,FirstName\n",
+        "list.csv",
+        "Line 3",
+    ),
+    "one field in two spellings": (b'[{"UserCode": "A", "user_code": "B"}]', "list.json", "Item 1: UserCode"),
     "a header on the third line": (b"\n\nBranch\n", "list.csv", "Line 3"),
     "an item that is a list": (b'[["UserCode"]]', "list.json", "Item 1: expected a customer code"),
     "an escape": (b"UserCode,FirstName\nA,\x1b[2Jgone\n", "list.csv", "Line 2"),

@@ -265,7 +265,7 @@ def run(running: Service, *arguments: str, code: int = 0) -> Any:
 
 
 def test_the_command_takes_csv_and_xlsx_together_beside_the_service_and_without_it(running: Service) -> None:
-    (running.directory / "a\udce9.csv").write_bytes(b"\xef\xbb\xbf" + csv(row(1), row(2), separator=";"))
+    (running.directory / "a\udce9.csv").write_bytes(b"\xef\xbb\xbf" + csv(row(1), HEADER, row(2), separator=";"))
     (running.directory / "b.xlsx").write_bytes(
         write_workbook([HEADER, row(3), row(4, **{"Tracking Number": "=B1"})], shared=True)
     )
