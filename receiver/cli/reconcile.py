@@ -1,6 +1,7 @@
 """The commands `reconcile`: find what never came, and bring it in."""
 
 import asyncio
+from codecs import BOM_UTF8
 from collections.abc import Sequence
 from pathlib import Path
 from time import sleep
@@ -226,7 +227,7 @@ def _reconcile_there(
 
 def _read_file(file: Path) -> object:
     try:
-        return orjson.loads(file.read_bytes())
+        return orjson.loads(file.read_bytes().removeprefix(BOM_UTF8))
     except orjson.JSONDecodeError as error:
         raise UnexpectedShape(f"{file}: expected a webhook history of Ship24 in JSON ({error}).") from None
 

@@ -126,7 +126,7 @@ class Ship24Api:
                 continue
             if 200 <= response.status < 300:
                 return _read_json(response)
-            if response.status == 404:
+            if response.status == 404 and response.code is not None:  # without a code it is another server's, or a wrong URL
                 return None
             problem = f"answered {response.status}" + (f" {response.code}" if response.code else "")
             _log.warning("ship24_api_failed", path=path, status=response.status, code=response.code, request=response.request_id)

@@ -1,6 +1,7 @@
 """The page Recover: when deliveries may have been lost, and what reconciliations have found."""
 
 import asyncio
+from codecs import BOM_UTF8
 from collections.abc import Sequence
 from typing import Any
 
@@ -157,6 +158,6 @@ def _read_export(form: Form) -> PackageExport:
 def _read_history(form: Form) -> object:
     content = _read_upload(form)
     try:
-        return load_large(content, _HISTORY_DEPTH)
+        return load_large(content.removeprefix(BOM_UTF8), _HISTORY_DEPTH)
     except orjson.JSONDecodeError:
         raise UnexpectedShape("Expected a webhook history of Ship24 in JSON.") from None

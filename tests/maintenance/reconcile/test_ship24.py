@@ -229,7 +229,7 @@ def test_downloaded_histories_need_no_key(url: str, vendor: FakeShip24, tmp_path
     first, _lost = (tracker.send(message, "success") for message in travel("gap", 2))
     deliver(url, first)
     file = tmp_path / "webhook-history-TN-gap-20260103.json"
-    file.write_text(json.dumps(tracker.history()))
+    file.write_text(json.dumps(tracker.history()), encoding="utf-8-sig")  # as editors save it
     for expected in ([1, 1, 1], [0, 0, 0]):
         report = run_in(tmp_path, environment(url), "--file", str(file))
         assert numbers(report, "repaired", "messages", "delivered_elsewhere") == expected

@@ -63,7 +63,7 @@ def asking(*answers: Answer, share: float = 1e9) -> Iterator[tuple[Ship24Api, li
 
 
 def test_requests_of_a_kind_keep_their_rate_and_those_of_another_do_not_wait_for_them() -> None:
-    with asking(say(404), share=0.01) as (api, pauses, _):
+    with asking(say(404, body=b'{"errors": [{"code": "tracker_not_found"}], "data": null}'), share=0.01) as (api, pauses, _):
         for _ in range(2):
             assert api.read_results("t") is None
         assert (len(pauses), 0 < pauses[0] <= 20) == (1, True)
@@ -84,6 +84,7 @@ def test_requests_of_a_kind_keep_their_rate_and_those_of_another_do_not_wait_for
         (say(503, "Retry-After: Thu, 01 Jan 2026 00:00:00 -0000"), [], "answered 503."),
         (say(503, "Retry-After: Thu, 01 Jan 2026 00:00:00 +99999999999999"), [1, 2, 4, 8, 16], "answered 503."),
         (say(400, body=b'{"errors": [{"code": "odd"}]}'), [], "answered 400 odd."),
+        (say(404, body=b"<html>Not found</html>"), [], "answered 404."),
         (say(401), [], "RECEIVER_SHIP24_API_KEY"),
         (say(400, body=b'{"errors": [{"code": "auth_invalid_header"}]}'), [], "RECEIVER_SHIP24_API_KEY"),
         (say(201), [], "something else than a JSON object"),

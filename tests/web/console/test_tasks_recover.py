@@ -1,6 +1,7 @@
 """Tasks of operators: the service was down from 2 to 9; a history was downloaded."""
 
 import json
+from codecs import BOM_UTF8
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -57,7 +58,7 @@ def test_down_for_hours_is_seen_and_repaired(running: Service, task: Task) -> No
 def test_a_downloaded_history_brings_in_what_is_missing(running: Service, vendor: FakeShip24) -> None:
     operator = ConsoleClient(running)
     operator.sign_in(OPS)
-    history = json.dumps({**vendor.trackers["gap"].history(), "padding": "x" * 100_000}).encode()
+    history = BOM_UTF8 + json.dumps({**vendor.trackers["gap"].history(), "padding": "x" * 100_000}).encode()
     for shown in ("Brought in 1 message with 1 event.", "Nothing was missing."):
         reply = operator.upload("/ops/recover", history, "history.json", command="compare", source="ship24")
         assert reply.status == 303
