@@ -2,8 +2,9 @@
 
 import json
 import re
+import shutil
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import fields
 from datetime import date
@@ -17,7 +18,7 @@ from tests.bench import backup_latency, claims, cost, held_loop, peers, start_up
 from tests.bench.__main__ import SECTIONS
 from tests.bench.figures import percentile, summarise
 from tests.bench.goals import GOALS, Goal, find_missing, make_goals_table
-from tests.bench.load import Load, Paced, read_paced
+from tests.bench.load import Load, Paced, Target, read_paced, streaming
 from tests.bench.memory import read_rollup
 from tests.bench.page import PAGE, write_table
 from tests.bench.query_latency import Answers, group
@@ -27,6 +28,8 @@ from tests.bench.resource_use import Reading
 from tests.bench.throughput import Case, Figures, make_cases
 from tests.bench.throughput import read_figures as read_ratios
 from tests.bench.written_pages import Frame, copied_pages, read_frames
+from tests.conftest import lacking
+from tests.harness.service import TOKEN, Service, wait_until
 from tests.harness.table import each_row
 
 
@@ -66,6 +69,20 @@ def test_unanswered_requests_count_with_the_time_they_had_waited() -> None:
 def test_answers_after_the_end_do_not_count_for_the_reached_rate() -> None:
     paced = read_paced(printed(took=[1000] * 100, timely=60), rate=50)
     assert (paced.reached, paced.latency.calls) == (30, 100)
+
+
+def test_calls_that_a_client_did_not_send_because_it_was_stopped_do_not_count_as_waiting(
+    shared_service: Callable[..., Service],
+) -> None:
+    """At a low rate most connections sleep until their next call: 1.6 seconds from one to the next here."""
+    if shutil.which("wrk") is None:
+        lacking("wrk is not installed (Debian package: wrk)")
+    running = shared_service()
+    with streaming(Target(f"{running.url}/webhooks/ship24", TOKEN), rate=40) as stop:
+        wait_until(lambda: running.count("deliveries") > 50, "the client sends")
+        paced = stop()
+    assert paced.answered > 50
+    assert (paced.unanswered, paced.failed) == (0, 0)
 
 
 @each_row(

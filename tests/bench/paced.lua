@@ -15,7 +15,6 @@ ffi.cdef([[
 ]])
 
 local MONOTONIC, ABSOLUTE = 1, 1
-local BREAK = 25e4 -- so long wrk takes to end when it is interrupted; what is due then is not sent, and does not count
 local moment = ffi.new("moment")
 
 local function now()
@@ -41,6 +40,8 @@ end
 
 local prepare, build = init, request
 local step = count / rate * 1e6
+local BREAK = 25e4 + step -- so long wrk takes to end when it is interrupted, with a thread that sleeps until its next call; what is due
+-- then is not sent, and does not count
 local trial, waiting = false, false
 took, failed, timely = {}, 0, 0 -- read by `done`
 
