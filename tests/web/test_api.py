@@ -128,6 +128,14 @@ def test_a_time_in_a_body_may_have_a_small_z() -> None:
     assert (read_body(ImportBody, body).at, read_moment(written)) == (moment, moment)
 
 
+def test_what_has_a_long_id_is_found_by_it(running: Service) -> None:
+    long_message, long_tracker = "m" * 201, "t" * 201
+    running.post(ship24.body(ship24.item(long_message, long_tracker)))
+    assert ask(running, f"messages/{long_message}")["outcome"] == "applied"
+    assert len(ask(running, f"trackers/ship24/{long_tracker}")["events"]) == 1
+    assert len(ask(running, f"deliveries?message_id={long_message}")["items"]) == 1
+
+
 def test_the_next_page_after_long_names_and_after_no_name_is_answered(running: Service) -> None:
     for number in range(2):
         names = {"trackerId": "\N{FLEXED BICEPS}" * 199 + str(number), "trackingNumber": "\N{FLEXED BICEPS}" * 199}

@@ -13,7 +13,7 @@ from receiver.errors import NotFound
 from receiver.storage.database import Database
 from receiver.storage.queries.copies import read_copies
 from receiver.storage.queries.numbers import MessageIds, find_messages_of
-from receiver.storage.queries.pages import ResultPage, Span, in_range, is_storable, public, read_by_time, read_cursor
+from receiver.storage.queries.pages import ResultPage, Span, as_stored, in_range, is_storable, public, read_by_time, read_cursor
 from receiver.storage.stored_bodies import read_body
 from receiver.storage.tables.ids import next_id
 from receiver.storage.tables.ledger import (
@@ -184,6 +184,6 @@ def _find_carriers(
 def _find_messages(connection: Connection, wanted: DeliveryFilter, sources: Sequence[str]) -> Iterator[MessageIds]:
     """Yield sets of messages. A delivery matches the filter if it contains a message of each set."""
     if wanted.message_id is not None:
-        yield {source: [wanted.message_id] for source in sources}
+        yield {source: [as_stored(wanted.message_id)] for source in sources}
     if wanted.tracking_number is not None:
         yield find_messages_of(connection, wanted.tracking_number)

@@ -7,7 +7,7 @@ from sqlalchemy import Connection, RowMapping, select
 
 from receiver.errors import NotFound
 from receiver.storage.database import Database
-from receiver.storage.queries.pages import is_storable, public
+from receiver.storage.queries.pages import as_stored, is_storable, public
 from receiver.storage.queries.quarantine import describe_item
 from receiver.storage.tables.ledger import (
     DeliveryTable,
@@ -33,9 +33,9 @@ def show_message(database: Database, message_id: str, sources: Sequence[str]) ->
     the message that arrived first.
     """
     messages = table_of(MessageTable)
-    named = messages.c.source.in_(sources), messages.c.message_id == message_id
     if not is_storable(message_id):
         raise NotFound("There is no message with this id.")
+    named = messages.c.source.in_(sources), messages.c.message_id == as_stored(message_id)
     with database.read() as connection:
         row = connection.execute(select(messages).where(*named).order_by(messages.c.delivery_id).limit(1)).mappings().first()
         if row is None:

@@ -9,6 +9,7 @@ import orjson
 from sqlalchemy import ColumnElement, Connection, RowMapping, Table, select
 
 from receiver.clock import iso
+from receiver.domain.reading import read_id
 from receiver.errors import UnexpectedShape
 
 MAX_LIMIT = 200
@@ -102,6 +103,11 @@ def public(row: RowMapping) -> dict[str, Any]:
 def is_storable(*texts: str | None) -> bool:
     """Tell whether a database can store these texts. It stores no NUL and no half of a surrogate pair, so no row equals those."""
     return not any("\0" in text or any("\ud800" <= character <= "\udfff" for character in text) for text in texts if text)
+
+
+def as_stored(sender_id: str) -> str:
+    """Return an id of a sender as rows have it: a long one is stored as its hash."""
+    return read_id(sender_id) or sender_id
 
 
 def in_range(micros: int | None) -> int | None:

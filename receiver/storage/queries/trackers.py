@@ -18,7 +18,7 @@ from receiver.storage.queries.changes import read_changes
 from receiver.storage.queries.manifests import add_manifests, is_in_final_manifest
 from receiver.storage.queries.movements import list_by_movement
 from receiver.storage.queries.packages import count_packages, list_packages
-from receiver.storage.queries.pages import ResultPage, in_range, is_storable, public
+from receiver.storage.queries.pages import ResultPage, as_stored, in_range, is_storable, public
 from receiver.storage.queries.search import search_by_ending, search_trackers
 from receiver.storage.queries.states import TrackerFilter
 from receiver.storage.queries.undelivered import list_undelivered
@@ -99,6 +99,7 @@ def show_tracker(database: Database, source: str, tracker_id: str, subscriptions
     trackers, events = table_of(TrackerTable), every_version()
     if not is_storable(source, tracker_id):
         raise NotFound("There is no tracker with this id.")
+    tracker_id = as_stored(tracker_id)
     with database.read() as connection:
         state = connection.execute(select(trackers).where(_is(trackers, source, tracker_id))).mappings().first()
         if state is None:
