@@ -9,7 +9,8 @@ from datetime import timedelta
 from functools import partial
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, bindparam, func, insert, inspect, select, update
+from sqlalchemy import Connection, bindparam, func, insert, inspect, literal, select, update
+from sqlalchemy.exc import SQLAlchemyError
 
 from receiver.clock import from_micros
 from receiver.domain.batch import BatchState
@@ -247,11 +248,18 @@ class Rebuild:
 
 
 def check_empty(database: Database) -> None:
-    """Raise ConfigurationError unless a database has no tables, or only empty tables of ours. The caller holds its lock."""
-    with database.connect_writer() as connection:
-        present = set(inspect(connection).get_table_names()) - {"alembic_version", table_of(TableVersionTable).name}
-        foreign = present - METADATA.tables.keys()
-        full = [name for name in sorted(present - foreign) if connection.execute(select(METADATA.tables[name]).limit(1)).first()]
+    """Raise ConfigurationError unless a database has no tables, or only empty tables of ours. The caller holds its lock.
+
+    Raises StorageUnavailable if it cannot be read.
+    """
+    try:
+        with database.connect_writer() as connection:
+            present = set(inspect(connection).get_table_names()) - {"alembic_version", table_of(TableVersionTable).name}
+            foreign = present - METADATA.tables.keys()
+            any_row = {name: select(literal(1)).select_from(METADATA.tables[name]).limit(1) for name in sorted(present - foreign)}
+            full = [name for name, statement in any_row.items() if connection.execute(statement).first()]
+    except SQLAlchemyError as error:
+        raise StorageUnavailable(database.explain(error)) from None
     if foreign or full:
         raise ConfigurationError(f"{database} is not empty (table {min([*foreign, *full])}). Name one with nothing in it.")
 

@@ -9,6 +9,7 @@ from tests.conftest import StartService
 from tests.harness import ship24
 from tests.harness.command import run_command
 from tests.harness.database_contents import contents, differing
+from tests.harness.postgresql import Cluster
 from tests.harness.rows import read_rows
 from tests.harness.service import DEADLINE_SECONDS, environment, wait_until
 from tests.harness.storage import WAITING, hold_up, make_tables
@@ -48,6 +49,20 @@ def test_only_an_empty_database_is_filled(sqlite_url: str, into: str, tmp_path: 
     assert "is not empty (table bodies)" in run(tmp_path, sqlite_url, "--into", into, code=2)
     assert "this is the one to read from" in run(tmp_path, sqlite_url, "--into", sqlite_url, code=2)
     assert differing(before, contents(into)) == set()
+
+
+def test_a_database_whose_tables_may_not_be_read_is_one_line(sqlite_url: str, own_cluster: Cluster, tmp_path: Path) -> None:
+    make_tables(sqlite_url)
+    own_cluster.create_database("into")
+    for statement in ("CREATE ROLE app LOGIN", "CREATE TABLE messages (message_id text)"):
+        own_cluster.execute(statement, "into")
+    said = run(tmp_path, sqlite_url, "--into", f"postgresql://app@127.0.0.1:{own_cluster.port}/into", code=1)
+    assert said.endswith("permission denied for table messages\n")
+    assert said.count("\n") == 1
+    own_cluster.execute("INSERT INTO messages VALUES ('of another program')", "into")
+    own_cluster.execute("GRANT SELECT ON messages TO app", "into")
+    said = run(tmp_path, sqlite_url, "--into", f"postgresql://app@127.0.0.1:{own_cluster.port}/into", code=2)
+    assert "is not empty (table messages)" in said
 
 
 def test_the_same_file_by_another_name_is_the_same(sqlite_url: str, tmp_path: Path) -> None:
