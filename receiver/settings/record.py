@@ -52,7 +52,7 @@ class Settings(BaseModel):
         repr=False,
         description="Database. Use `postgresql://…` for PostgreSQL. `DATABASE_URL` works too.",
     )
-    host: str = Field(DEFAULT_HOST, description="Address to listen on.")
+    host: str = Field(DEFAULT_HOST, pattern=r"^[^\x00-\x20]*$", description="Address to listen on.")
     port: int = Field(DEFAULT_PORT, ge=0, le=65535, description="Port to listen on. `PORT` works too.")
     ship24_tokens: Tokens = Field(
         (),

@@ -317,6 +317,7 @@ def test_a_file_that_is_named_must_exist() -> None:
         ("RECEIVER_ALARM_DISK_PERCENT", "nan"),
         ("RECEIVER_ALARM_TOKEN_DAYS", "-3"),
         ("RECEIVER_TOKEN_ENDS", f"ship24:{GIVEN}"),
+        ("RECEIVER_HOST", f"{GIVEN}\0"),
         ("RECEIVER_MAX_FUTURE_HOURS", "inf"),
         ("RECEIVER_MAX_FUTURE_HOURS", "1e12"),
         ("RECEIVER_BODY_TIMEOUT_SECONDS", "inf"),
