@@ -137,7 +137,8 @@ class Post:
             opened = connection.sock  # the connection drops it if the server closes after this response
             response = connection.getresponse()
             beginning, is_whole = _read_beginning(opened, response)
-            is_reusable = is_whole and connection.sock is not None
+            is_final = response.status >= 200  # after an interim one (RFC 9110, 15.2) one more follows
+            is_reusable = is_final and is_whole and connection.sock is not None
             if "content-encoding" in response.headers:
                 beginning = b""
             return TargetResponse(response.status, response.headers.get("retry-after"), beginning, not is_whole)

@@ -20,7 +20,7 @@ from receiver.relay.signature import Signer
 from receiver.relay.target import NotAcknowledged, TargetGone, TargetUnavailable, describe_error
 from receiver.settings.targets import TargetSettings
 from tests.harness.changes import OTHER_SECRET, SECRET, change, secrets, target
-from tests.harness.endpoint import CLOSE, HANG, TAKE, Answer, Endpoint, answering, drip, say, write
+from tests.harness.endpoint import CLOSE, HANG, TAKE, Answer, Call, Endpoint, Wire, answering, drip, say, write
 from tests.harness.ports import free_port
 from tests.harness.service import DEADLINE_SECONDS, wait_until
 from tests.harness.table import each_row
@@ -223,6 +223,19 @@ def test_one_that_hangs_or_drips_is_cut_off_when_its_time_is_up(answer: Answer) 
     with answering(answer) as endpoint:
         assert isinstance(post_one(endpoint, seconds=1.0), TimeoutError)
         wait_until(lambda: endpoint.ended == 1, "the connection is let go of while the other side goes on")
+
+
+@each_row("status", [102, 103])
+def test_the_response_after_an_interim_one_is_not_that_of_the_next_change(status: int) -> None:
+    def hint(_call: Call, wire: Wire) -> bool:
+        wire.send(f"HTTP/1.1 {status} Wait\r\n\r\n".encode())
+        return True
+
+    with answering(hint, TAKE) as endpoint:
+        first, second = post(target(endpoint.url), change(1), change(2))
+        assert isinstance(first, NotAcknowledged)
+        assert second is None
+        assert [call.connection for call in endpoint.calls] == [1, 2]
 
 
 def test_a_handshake_that_drips_is_cut_off_too() -> None:
