@@ -28,6 +28,11 @@ def iso(micros: int) -> str:
     return from_micros(micros).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def read_iso(text: str) -> datetime:
+    """Read a time in ISO 8601, also with the small `t` and `z` of RFC 3339. Raises ValueError. It has a zone if the text has."""
+    return datetime.fromisoformat(text.upper())
+
+
 def new_id(moment: datetime) -> str:
     """Return a UUID of version 7 (RFC 9562, 5.7), which sorts by `moment`.
 

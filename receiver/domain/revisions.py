@@ -95,7 +95,7 @@ class BatchTrackers:
         before, timelines = self.trackers[item.key], self.timelines
         is_known = ((*item.key, event.event_id), event.digest) in timelines.contents
         version = Version(event.digest, item.clock, item.message_id)
-        if not version.is_later(current) and not (version[1:] == current[1:] and item.is_repair_of(event)):
+        if not version.is_later(current) and not (version.is_of_same_message(current) and item.is_repair_of(event)):
             if is_known:
                 return DUPLICATE
             timelines.supersede(_make_row(item, event, moment, SUPERSEDED, before.latest_event_id))

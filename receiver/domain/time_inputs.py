@@ -43,5 +43,5 @@ def _read(text: str, now: datetime, zone: tzinfo) -> datetime:
         day = now.astimezone(zone).date() - timedelta(days=_DAYS_AGO[found[1] or "today"])
         hour, _, rest = (found[2] or "00:00").partition(":")
         text = f"{day} {hour:0>2}:{rest}"
-    moment = datetime.fromisoformat(text.upper())
+    moment = clock.read_iso(text)
     return moment if moment.tzinfo else moment.replace(tzinfo=zone)

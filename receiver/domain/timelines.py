@@ -30,6 +30,10 @@ class Version(NamedTuple):
         """Tell whether this version supersedes the other one."""
         return self[1:] > other[1:]
 
+    def is_of_same_message(self, other: "Version") -> bool:
+        """Tell whether both are of one message, built at one time: of two copies of it, say."""
+        return self[1:] == other[1:]
+
 
 def version_of(row: EventRow) -> Version:
     """Return the version in a row. Rows of version 0.1 have no `generated_at`; it counts as 0."""

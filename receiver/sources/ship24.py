@@ -5,12 +5,12 @@ files of 2025-07 and 2026-07.
 """
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC
 from typing import Any
 
 import orjson
 
-from receiver.clock import to_micros
+from receiver.clock import read_iso, to_micros
 from receiver.domain.reading import (
     MAX_ITEMS,
     digest,
@@ -107,7 +107,7 @@ def _read_snapshot(tracker: dict[str, Any], shipment: object) -> Snapshot:
 def _read_generated_at(value: object) -> int:
     """Return the time when Ship24 built the item, in microseconds, UTC; 0 if unknown. It says nothing about the parcel."""
     try:
-        moment = datetime.fromisoformat(trim(value).upper()) if isinstance(value, str) else None
+        moment = read_iso(trim(value)) if isinstance(value, str) else None
     except ValueError:
         return 0
     return max(0, to_micros(moment if moment.tzinfo else moment.replace(tzinfo=UTC))) if moment else 0

@@ -6,12 +6,11 @@ so no `messageId`. In the examples of the history, messages lack `metadata` and 
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, NamedTuple
 
 import orjson
 
-from receiver.clock import iso, to_micros
+from receiver.clock import iso, read_iso, to_micros
 from receiver.domain.reading import digest, read_id, read_object, read_text
 from receiver.errors import UnexpectedShape
 from receiver.sources.ship24 import EVENTS_TOPIC
@@ -129,7 +128,7 @@ def name_built(tracker_id: str, event_id: str) -> str:
 def read_moment(value: object) -> int | None:
     """Return a time of the API in microseconds, or None if it is none."""
     try:
-        moment = datetime.fromisoformat(value.upper()) if isinstance(value, str) else None
+        moment = read_iso(value) if isinstance(value, str) else None
     except ValueError:
         return None
     return None if moment is None or moment.tzinfo is None else to_micros(moment)

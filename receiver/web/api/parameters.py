@@ -7,7 +7,7 @@ from typing import Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo
 
-from receiver.clock import now, to_micros
+from receiver.clock import now, read_iso, to_micros
 from receiver.domain.imports import Origin
 from receiver.domain.storable import make_storable
 from receiver.domain.time_inputs import read_time_input
@@ -37,7 +37,7 @@ _MAX_WINDOW_SECONDS = 400 * 86_400
 
 def _read_moment(value: object) -> int:
     try:
-        moment = datetime.fromisoformat(value.upper() if isinstance(value, str) else "")
+        moment = read_iso(value if isinstance(value, str) else "")
         return max(0, to_micros(moment if moment.tzinfo else moment.replace(tzinfo=UTC)))
     except (ValueError, OverflowError):
         raise ValueError("expected a time such as 2026-01-31T12:00:00Z") from None
