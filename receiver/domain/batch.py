@@ -163,7 +163,7 @@ class BatchState(BatchTrackers):
         """Apply the details of a message if they are later than the known ones; return whether they are.
 
         If two messages were built in the same millisecond, the larger message id wins, so that the order of arrival does not
-        matter. The details of a repaired copy replace those of the earlier copy.
+        matter. The details of a repaired copy replace those of the earlier copy, whenever it was built.
         """
         tracker = self.trackers.get(item.key)
         generated_at = -1 if snapshot.shipment is None else item.clock
@@ -181,7 +181,8 @@ class BatchState(BatchTrackers):
         if self._is_from_version_0_1(known_at, item.message):
             known_at = 0
         candidate, known = (generated_at, item.message_id), (known_at, tracker.snapshot_message_id)
-        if candidate < known or (candidate == known and not item.is_repaired):
+        replaces_own = item.is_repaired and item.message_id == tracker.snapshot_message_id and (generated_at < 0) == (known_at < 0)
+        if candidate <= known and not replaces_own:
             return False
         self.put_tracker(item.key, tracker, take_snapshot(tracker, snapshot, generated_at, item.message_id))
         return True

@@ -41,7 +41,7 @@ def explain_correction(versions: Sequence[EventVersion]) -> str | None:
     if len(versions) < 2:
         return None
     current, other = versions[:2]
-    if current.rank == other.rank:
+    if current.message_id == other.message_id:
         which = "that of its corrected copy counts, or else the first"
         return f"Corrected. Message {current.message_id} has more than one version: {which}."
     begin = f"Corrected. The version of message {current.message_id} counts"

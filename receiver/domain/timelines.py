@@ -2,7 +2,7 @@
 
 An event that arrives again in another message with other content is a revision. The current version is the one whose message has
 the later `generated_at` (if equal: the larger message id), whichever arrived first. The others are superseded and stay stored. An
-event of a repaired copy of a message takes the place of the earlier copy's.
+event of a repaired copy of a message takes the place of the earlier copy's, whenever the copies were built.
 """
 
 from dataclasses import dataclass, field
@@ -31,8 +31,8 @@ class Version(NamedTuple):
         return self[1:] > other[1:]
 
     def is_of_same_message(self, other: "Version") -> bool:
-        """Tell whether both are of one message, built at one time: of two copies of it, say."""
-        return self[1:] == other[1:]
+        """Tell whether both are of one message: of two copies of it, say."""
+        return self.message_id == other.message_id
 
 
 def version_of(row: EventRow) -> Version:

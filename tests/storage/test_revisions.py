@@ -282,20 +282,26 @@ def test_a_mended_message_has_the_same_effect_in_any_order_and_grouping(store: S
     assert queries.show_message(store.database, "m", ["ship24"])["outcome"] == "applied"
 
 
+@each_row("built", [3, 5, 7], ids=["before its earlier copy", "with it", "after it"])
 @each_row("order", list(permutations(range(3))), ids=str)
-def test_a_mended_message_replaces_its_own_events_in_any_order(store: Store, order: tuple[int, ...]) -> None:
+def test_a_mended_message_replaces_its_own_events_and_details_in_any_order(
+    store: Store, order: tuple[int, ...], built: int
+) -> None:
     store.clear()
-    at = "2025-03-02T00:00:05.000Z"
+    at = [f"2025-03-02T00:00:{seconds:02}.000Z" for seconds in (5, built)]
     first, second = ship24.event("e", "2025-03-01T12:00:00", status="out"), ship24.event("e", "2025-03-01T11:00:00", status="in")
-    bad = ship24.item("m", "t", [first, ship24.event("f", "soon")], at)
-    good = ship24.item("m", "t", [second, ship24.event("f", "2025-03-01T09:00:00", status="label"), first], at)
+    blocks = [{"statusMilestone": milestone} for milestone in ("wrong", "right")]
+    bad = ship24.item("m", "t", [first, ship24.event("f", "soon")], at[0], shipment=blocks[0])
+    mended = [second, ship24.event("f", "2025-03-01T09:00:00", status="label"), first]
+    good = ship24.item("m", "t", mended, at[1], shipment=blocks[1])
     items = [bad, good, version("m0", "e", 1, "early", 1)]
     reasons(store, *(items[place] for place in order))
     state = tracker_of(store)
-    assert (state["tracker"]["latest_event_id"], state["tracker"]["status"]) == ("e", "in")
+    assert [state["tracker"][name] for name in ("latest_event_id", "status", "shipment_milestone")] == ["e", "in", "right"]
     versions = {("e", "in", False), ("e", "out", True), ("e", "early", True), ("f", "label", False)}
     assert timeline(store) == versions
-    assert {row["correction"] is None for row in state["events"] if row["event_id"] == "e"} == {False}
+    (why,) = {row["correction"] for row in state["events"] if row["event_id"] == "e"}
+    assert "that of its corrected copy counts" in why
 
 
 @each_row("together", ["a group", "a batch", "batches"])
