@@ -24,6 +24,7 @@ class KnownTokens:
         self._tokens = [(source, token.name, token.fingerprint) for source, own in tokens.items() for token in own]
         self._database = database
         self._do = do
+        self._started_at = to_micros(clock.now())  # before the first request: its use must not look older than its token
         self._is_recorded = False
         self._removed: dict[str, RemovedToken] = {}
 
@@ -38,7 +39,7 @@ class KnownTokens:
     async def _step(self) -> float:
         if not self._is_recorded:
             known = [(source, name, fingerprint) for source, name, fingerprint in self._tokens if fingerprint is not None]
-            await self._do(RecordTokens(known, to_micros(clock.now())))
+            await self._do(RecordTokens(known, self._started_at))
             self._is_recorded = True
         removed = await asyncio.to_thread(queries.removed_tokens, self._database)
         self._removed = {token.fingerprint: token for token in removed}

@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 import pytest
 
+from receiver.access.bearer import make_fingerprint
 from tests.conftest import StartService
 from tests.harness import ship24
 from tests.harness.command import run_command
@@ -37,12 +38,12 @@ def restart(of: Service, tokens: str) -> None:
     assert of.stop() == 0
     of.env["RECEIVER_SHIIPP_TOKENS"] = tokens
     of.restart()
-    names = {token.partition(":")[0] if ":" in token else name_of(token) for token in tokens.split(",")}
-    wait_until(lambda: present_tokens(of) == names, "the tokens are recorded")
+    fingerprints = {make_fingerprint(token.rpartition(":")[2].encode()) for token in tokens.split(",")}
+    wait_until(lambda: present_tokens(of) == fingerprints, "the tokens are recorded")
 
 
 def present_tokens(of: Service) -> set[str]:
-    return {row["token"] for row in of.table("known_tokens", "token", removed_at=None, source="shiipp")}
+    return {row["fingerprint"] for row in of.table("known_tokens", "fingerprint", removed_at=None, source="shiipp")}
 
 
 def post(to: Service, token: str) -> int:

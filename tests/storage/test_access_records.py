@@ -42,6 +42,8 @@ def test_a_use_belongs_to_the_token_that_had_the_name_then(store: Store) -> None
     store.executor.do(RecordTokens([("ship24", "main", "0000aaaa")], 1))
     store.executor.do(NoteTokenUses({("ship24", "main"): 5}))
     assert queries.describe_tokens(store.database, "ship24", [("main", "0000aaaa")]) == [TokenUse("main", 1, 5)]
+    not_yet_started = queries.describe_tokens(store.database, "ship24", [("main", "0000bbbb")])
+    assert not_yet_started == [TokenUse("main", None, None)]
     store.executor.do(RecordTokens([("ship24", "main", "0000bbbb")], 7))
     assert queries.describe_tokens(store.database, "ship24", [("main", "0000bbbb")]) == [TokenUse("main", 7, None)]
     store.executor.do(NoteTokenUses({("ship24", "main"): 8}))

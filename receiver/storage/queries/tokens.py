@@ -20,8 +20,9 @@ def token_uses(database: Database) -> dict[tuple[str, str], int]:
 def describe_tokens(database: Database, source: str, tokens: Iterable[tuple[str, str | None]]) -> list[TokenUse]:
     """Return what is known of the tokens of a source (`ops`: of operators), given by name and fingerprint.
 
-    A use belongs to the token that had the name then. So a use before the first start with this token does not count if the name
-    belonged to another token earlier.
+    A use belongs to the token that had the name then. So a use before the first start with this token, or while no service has
+    started with it yet, does not count if the name belonged to another token earlier. A token without a fingerprint is
+    never known: all uses of its name count.
     """
     table = table_of(KnownTokenTable)
     uses = token_uses(database)
@@ -33,9 +34,8 @@ def describe_tokens(database: Database, source: str, tokens: Iterable[tuple[str,
         known_since = since.get(fingerprint)
         used_at = uses.get((source, name))
         is_reused = any(row.token == name and row.fingerprint != fingerprint for row in rows)
-        if used_at is not None and is_reused and used_at < (known_since or 0):
-            used_at = None
-        found.append(TokenUse(name, known_since, used_at))
+        is_of_another = is_reused and fingerprint is not None and (known_since is None or (used_at or 0) < known_since)
+        found.append(TokenUse(name, known_since, None if is_of_another else used_at))
     return found
 
 
