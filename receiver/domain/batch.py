@@ -181,7 +181,8 @@ class BatchState(BatchTrackers):
         if self._is_from_version_0_1(known_at, item.message):
             known_at = 0
         candidate, known = (generated_at, item.message_id), (known_at, tracker.snapshot_message_id)
-        replaces_own = item.is_repaired and item.message_id == tracker.snapshot_message_id and (generated_at < 0) == (known_at < 0)
+        is_of_same_message = item.message_id == tracker.snapshot_message_id
+        replaces_own = item.is_repaired and is_of_same_message and (generated_at < 0) == (known_at < 0)
         if candidate <= known and not replaces_own:
             return False
         self.put_tracker(item.key, tracker, take_snapshot(tracker, snapshot, generated_at, item.message_id))
