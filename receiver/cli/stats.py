@@ -33,7 +33,7 @@ def stats(window: str, *, as_json: bool) -> None:
     settings = load()
     with reading(settings) as database:
         since, until = clock.to_micros(now - read_span(window)), clock.to_micros(now)
-        found = queries.show_statistics(database, window, since, until, NAMES)
+        found = queries.show_statistics(database, window, since, until, NAMES, now=until)
         overview = read_overview(database, settings.active_sources(), now)
     if as_json:
         show_json(found)

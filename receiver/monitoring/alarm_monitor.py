@@ -173,8 +173,8 @@ class AlarmMonitor:
             self._send(Notice(row["name"], row["subject"], state, row["message"], row["began_at"], row["ended_at"]), now)
 
     def _read(self, now: int) -> tuple[AlarmFacts, list[dict[str, Any]]]:
-        recent = queries.read_tallies(self._database, now - HOUR, now)
-        history = queries.read_tallies(self._database, now - LEARNING_WINDOW, now)
+        recent = queries.read_tallies(self._database, now - HOUR, now, now=now)
+        history = queries.read_tallies(self._database, now - LEARNING_WINDOW, now, now=now)
         last_deliveries = _find_last_deliveries(queries.token_uses(self._database))
         traffic = {source: _sum_up(source, recent, history, last_deliveries.get(source), now) for source in NAMES}
         traffic = {source: self._add_streaks(source, found, now) for source, found in traffic.items()}

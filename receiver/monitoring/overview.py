@@ -41,7 +41,7 @@ def read_overview(database: Database, sources: Collection[str], now: datetime) -
 
 def _read_facts(database: Database, sources: Collection[str], now: int) -> ServiceFacts:
     window = now - WINDOW_MICROS, now + _MINUTE
-    cells, refusals = queries.sum_tallies(database, *window), queries.count_refusals(database, *window)
+    cells, refusals = queries.sum_tallies(database, *window, now=now), queries.count_refusals(database, *window, now=now)
     return ServiceFacts(
         {source: _read_traffic(database, source, cells, refusals, now) for source in sources},
         queries.list_alarms(database, only_on=True),
@@ -84,7 +84,7 @@ def _count_since(database: Database, source: str, last_accepted_at: int | None, 
     )
     if since > now:
         return 0
-    cells = [cell for cell in queries.sum_tallies(database, since, now + _MINUTE) if cell.code != NotFound.code]
+    cells = [cell for cell in queries.sum_tallies(database, since, now + _MINUTE, now=now) if cell.code != NotFound.code]
     return _count(cells, source, "refused")
 
 

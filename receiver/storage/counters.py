@@ -22,6 +22,9 @@ HOUR_SECONDS = 3600
 KEPT_SECONDS = {MINUTE_SECONDS: 3 * 86_400, HOUR_SECONDS: 400 * 86_400}
 """The time for which the counts of each span are kept."""
 
+COUNTED_BY_MINUTE_SECONDS = KEPT_SECONDS[MINUTE_SECONDS] - HOUR_SECONDS
+"""The time of which the minutes are certainly still stored."""
+
 NUMBERS = ("calls", "unrecorded", "received", *OUTCOMES)
 """The columns of counts: deliveries, those of them without a row, their messages, and messages by outcome."""
 
@@ -30,6 +33,11 @@ _MINUTE = MINUTE_SECONDS * _SECOND
 _RECEIVED = DeliveryRow._fields.index("received")
 _COUNTS = slice(_RECEIVED, _RECEIVED + 1 + len(OUTCOMES))  # of a row: its messages, and after them the numbers by outcome
 _MAX_TOTALS = 2000  # in memory; beyond that, the counts continue in rows of another name
+
+
+def find_counted_span(since: int, now: int) -> int:
+    """Return the shortest span, in seconds, that has counts of all the time since `since`. Times are microseconds."""
+    return MINUTE_SECONDS if now - since <= COUNTED_BY_MINUTE_SECONDS * _SECOND else HOUR_SECONDS
 
 
 class CountKey(NamedTuple):

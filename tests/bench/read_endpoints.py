@@ -281,7 +281,7 @@ class Asker:
 
     def _show_statistics(self, micros: int, _: Random) -> object:
         now = to_micros(clock.now())  # they are always asked for a span that ends now
-        return queries.show_statistics(self._database, "some time", now - micros, now, NAMES)
+        return queries.show_statistics(self._database, "some time", now - micros, now, NAMES, now=now)
 
     def _read_last_delivery(self, draw: Random) -> object:
         with self._database.read() as connection:

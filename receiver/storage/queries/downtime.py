@@ -7,7 +7,7 @@ from sqlalchemy import select
 
 from receiver.clock import to_micros
 from receiver.domain.downtime import Downtime, ServiceSpan, TrafficSpan
-from receiver.storage.counters import HOUR_SECONDS, KEPT_SECONDS, MINUTE_SECONDS
+from receiver.storage.counters import COUNTED_BY_MINUTE_SECONDS, HOUR_SECONDS, find_counted_span
 from receiver.storage.database import Database
 from receiver.storage.queries.service import list_alarms
 from receiver.storage.queries.statistics import read_tallies
@@ -15,7 +15,6 @@ from receiver.storage.tables.metadata import table_of
 from receiver.storage.tables.recovery import ServiceSpanTable
 
 _SECOND = 1_000_000
-_MINUTES = (KEPT_SECONDS[MINUTE_SECONDS] - HOUR_SECONDS) * _SECOND  # the time of which minutes are certainly still stored
 _REJECTED = {"unauthorized", "address_not_allowed"}
 _FAILED = {"storage_unavailable", "busy"}
 
@@ -32,12 +31,10 @@ def read_service_spans(database: Database, since: int) -> list[ServiceSpan]:
 
 def read_traffic_spans(database: Database, since: int, now: int) -> list[TrafficSpan]:
     """Return the deliveries since then by source: each minute of the last days, and each hour before."""
-    if now - since <= _MINUTES:
-        return _read_spans(database, since, now, MINUTE_SECONDS)
-    begins_at = now - _MINUTES
+    begins_at = now - COUNTED_BY_MINUTE_SECONDS * _SECOND
     begins_at += -begins_at % (HOUR_SECONDS * _SECOND)
-    hours = [span for span in _read_spans(database, since, now, HOUR_SECONDS) if span.began_at < begins_at]
-    return [*hours, *_read_spans(database, begins_at, now, MINUTE_SECONDS)]
+    hours = _read_spans(database, since, begins_at, now) if since < begins_at else []
+    return [*hours, *_read_spans(database, max(since, begins_at), now, now)]
 
 
 def read_silences(database: Database, since: int) -> list[Downtime]:
@@ -50,14 +47,14 @@ def read_silences(database: Database, since: int) -> list[Downtime]:
     return found
 
 
-def _read_spans(database: Database, since: int, until: int, seconds: int) -> list[TrafficSpan]:
-    """Return the spans of this length; `read_tallies` has minutes for a window of up to `_MINUTES`, and otherwise hours."""
+def _read_spans(database: Database, since: int, until: int, now: int) -> list[TrafficSpan]:
+    length = find_counted_span(since, now) * _SECOND
     counts: dict[tuple[int, str], list[int]] = defaultdict(lambda: [0, 0, 0])
-    for cell in read_tallies(database, since, until):
+    for cell in read_tallies(database, since, until, now=now):
         column = 0 if cell.outcome == "accepted" else 1 if cell.code in _REJECTED else 2 if cell.code in _FAILED else None
         if column is not None:
             counts[cell.begins_at, cell.source][column] += cell.numbers["calls"]
-    return [TrafficSpan(at, at + seconds * _SECOND, source, *numbers) for (at, source), numbers in counts.items()]
+    return [TrafficSpan(at, at + length, source, *numbers) for (at, source), numbers in counts.items()]
 
 
 def _micros(text: str) -> int:

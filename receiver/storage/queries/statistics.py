@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Table, and_, exists, func, sel
 from receiver.clock import first_id, iso
 from receiver.domain.occurrence import to_sortable_micros
 from receiver.domain.records import WEBHOOK
-from receiver.storage.counters import HOUR_SECONDS, KEPT_SECONDS, MINUTE_SECONDS, NUMBERS
+from receiver.storage.counters import HOUR_SECONDS, NUMBERS, find_counted_span
 from receiver.storage.database import Database
 from receiver.storage.queries.refusals import list_unknown_paths, sum_refusals
 from receiver.storage.tables.ledger import DeliveryTable, EventTable, MessageTable, TrackerTable
@@ -34,36 +34,48 @@ class Cell(NamedTuple):
     numbers: dict[str, int]
 
 
-def read_tallies(database: Database, since: int, until: int) -> list[Cell]:
+class CountedWindow(NamedTuple):
+    """A window that begins with a whole span of counts. Times are microseconds."""
+
+    span_seconds: int
+    begins_at: int
+    until: int
+
+
+def read_tallies(database: Database, since: int, until: int, *, now: int) -> list[Cell]:
     """Return the counts between two times in microseconds: by minute if minutes are still stored, otherwise by hour.
 
-    The span that contains `since` counts as a whole.
+    The spans that contain `since` and `until` count as a whole.
     """
     with database.read() as connection:
-        return _read_cells(connection, since, until, by_span=True)
+        return _read_cells(connection, _widen(since, until, now), by_span=True)
 
 
-def count_refusals(database: Database, since: int, until: int) -> list[dict[str, Any]]:
+def count_refusals(database: Database, since: int, until: int, *, now: int) -> list[dict[str, Any]]:
     """Return the rejected deliveries between two times in microseconds by source, code and cause (`refusals.sum_refusals`)."""
+    window = _widen(since, until, now)
     with database.read() as connection:
-        return _sum_refusals(connection, _read_cells(connection, since, until, by_span=False), since, until)
+        return _sum_refusals(connection, _read_cells(connection, window, by_span=False), window)
 
 
-def sum_tallies(database: Database, since: int, until: int) -> list[Cell]:
+def sum_tallies(database: Database, since: int, until: int, *, now: int) -> list[Cell]:
     """Return the counts between two times in microseconds by source, outcome and code, as `read_tallies` takes them."""
     with database.read() as connection:
-        return _read_cells(connection, since, until, by_span=False)
+        return _read_cells(connection, _widen(since, until, now), by_span=False)
 
 
-def show_statistics(database: Database, window: str, since: int, until: int, sources: tuple[str, ...]) -> dict[str, Any]:
+def show_statistics(
+    database: Database, window: str, since: int, until: int, sources: tuple[str, ...], *, now: int
+) -> dict[str, Any]:
     """Return counts by source and outcome, rates, lag, last deliveries and sizes. `window` is the name of the span, as asked for.
 
     Times are microseconds. `since` is moved to the start of its minute or hour.
     """
     sized = [table_of(MessageTable), table_of(EventTable), table_of(TrackerTable)]
+    counted = _widen(since, until, now)
+    since = counted.begins_at
     with database.read() as connection:
-        cells = _read_cells(connection, since, until, by_span=False)
-        since = _begin(since, until)
+        cells = _read_cells(connection, counted, by_span=False)
         seconds = (until - since) / _SECOND
         found = {
             source: {
@@ -73,7 +85,7 @@ def show_statistics(database: Database, window: str, since: int, until: int, sou
             }
             for source in sources
         }
-        refusals = _sum_refusals(connection, cells, since, until)
+        refusals = _sum_refusals(connection, cells, counted)
         deliveries = _count_deliveries(connection)
     return {
         "window": window,
@@ -151,20 +163,26 @@ def _is_brought_in(events: Table) -> ColumnElement[bool]:
     return exists().where(own, deliveries.c.id == messages.c.delivery_id, deliveries.c.origin != WEBHOOK)
 
 
-def _sum_refusals(connection: Connection, cells: list[Cell], since: int, until: int) -> list[dict[str, Any]]:
+def _sum_refusals(connection: Connection, cells: list[Cell], window: CountedWindow) -> list[dict[str, Any]]:
     counted = [(cell.source, cell.outcome, cell.code, cell.numbers["calls"]) for cell in cells]
-    return sum_refusals(connection, counted, _begin(since, until), until)
+    return sum_refusals(connection, counted, window.begins_at, window.until)
 
 
-def _read_cells(connection: Connection, since: int, until: int, *, by_span: bool) -> list[Cell]:
+def _read_cells(connection: Connection, window: CountedWindow, *, by_span: bool) -> list[Cell]:
     table = table_of(HourlyCountTable)
-    begin = _begin(since, until)
     by = [*([table.c.begins_at] if by_span else []), table.c.source, table.c.outcome, table.c.code]
     sums = [func.sum(table.c[name]).label(name) for name in NUMBERS]
-    window = table.c.span_seconds == _span(until - since), table.c.begins_at >= begin, table.c.begins_at < until
-    rows = connection.execute(select(*by, *sums).where(*window).group_by(*by).order_by(*by)).mappings()
+    spans = table.c.begins_at >= window.begins_at, table.c.begins_at < window.until
+    counted = table.c.span_seconds == window.span_seconds, *spans
+    rows = connection.execute(select(*by, *sums).where(*counted).group_by(*by).order_by(*by)).mappings()
     return [
-        Cell(row.get("begins_at", begin), row["source"], row["outcome"], row["code"], {name: int(row[name]) for name in NUMBERS})
+        Cell(
+            row.get("begins_at", window.begins_at),
+            row["source"],
+            row["outcome"],
+            row["code"],
+            {name: int(row[name]) for name in NUMBERS},
+        )
         for row in rows
     ]
 
@@ -175,12 +193,9 @@ def _count_deliveries(connection: Connection) -> int:
     return int(connection.execute(recorded).scalar() or 0)
 
 
-def _begin(since: int, until: int) -> int:
-    return since - since % (_span(until - since) * _SECOND)
-
-
-def _span(micros: int) -> int:
-    return MINUTE_SECONDS if micros <= (KEPT_SECONDS[MINUTE_SECONDS] - HOUR_SECONDS) * _SECOND else HOUR_SECONDS
+def _widen(since: int, until: int, now: int) -> CountedWindow:
+    seconds = find_counted_span(since, now)
+    return CountedWindow(seconds, since - since % (seconds * _SECOND), until)
 
 
 def _sum(cells: list[Cell], seconds: float) -> dict[str, Any]:

@@ -105,7 +105,7 @@ def _list_quarantine(context: ReadContext, query: QuarantineQuery, _path: PathVa
 def _show_statistics(context: ReadContext, query: StatisticsQuery, _path: PathValues) -> dict[str, Any]:
     until = clock.to_micros(clock.now())
     since = until - window_seconds(query.window) * 1_000_000
-    return queries.show_statistics(context.database, query.window, since, until, NAMES)
+    return queries.show_statistics(context.database, query.window, since, until, NAMES, now=until)
 
 
 def _show_overview(context: ReadContext, _query: EmptyQuery, _path: PathValues) -> dict[str, Any]:

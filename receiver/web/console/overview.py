@@ -58,8 +58,9 @@ def show_overview(
     zone = page_request.zone.info
     span = read_range(filters, page_request.now, zone)
     since, until = span.edges[0], span.edges[-1]
-    statistics = queries.show_statistics(database, span.name, since, until, NAMES)
-    cells = queries.read_tallies(database, since, until)
+    now = to_micros(page_request.now)
+    statistics = queries.show_statistics(database, span.name, since, until, NAMES, now=now)
+    cells = queries.read_tallies(database, since, until, now=now)
     overview = read_overview(database, settings.active_sources(), page_request.now)
     deliveries = count_deliveries(cells)
     top = max(draw_columns(span.edges, series, deliveries).top for series in (("accepted",), _NOT_ACCEPTED))
@@ -74,7 +75,7 @@ def show_overview(
         "sources": [_describe(settings, source, statistics["sources"][source]) for source in NAMES],
         "lag_marks": LAG_MARKS,
         "statistics": statistics,
-        "steps": list_first_steps(setups, queries.find_first_accepted(database), to_micros(page_request.now)),
+        "steps": list_first_steps(setups, queries.find_first_accepted(database), now),
         "setups": setups,
         "has_targets": bool(targets),
         "concerns": [(concern, list_buttons(concern)) for concern in overview.concerns],

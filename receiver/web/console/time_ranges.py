@@ -7,6 +7,7 @@ from typing import NamedTuple
 from receiver.clock import from_micros, to_micros
 from receiver.domain.time_inputs import read_time_input
 from receiver.errors import UnexpectedShape
+from receiver.storage.counters import HOUR_SECONDS, find_counted_span
 
 _SECOND = 1_000_000
 _HOUR = 3600
@@ -57,14 +58,16 @@ def read_range(query: Mapping[str, str], now: datetime, zone: tzinfo) -> TimeRan
     if not 0 < until - since <= _LONGEST // timedelta(microseconds=1):
         raise UnexpectedShape("since: expected a time before the end of the range, at most 400 days earlier.")
     step = next((step for step in _STEPS if until - since <= _MAX_COLUMNS * step * _SECOND), _STEPS[-1])
-    return TimeRange("", "in this time range", divide(since, until, step, zone))
+    step = max(step, find_counted_span(_begin(since, step, zone), to_micros(now)))
+    return TimeRange("", "in this time range", _fit_counts(divide(since, until, step, zone), now))
 
 
 def last_range(chosen: ChartRange, now: datetime, zone: tzinfo) -> TimeRange:
     """Return a range that ends now, which lies in its last column."""
     margin = chosen.seconds + 2 * chosen.step_seconds  # a day with a change of clocks has an hour more or less
     edges = divide(to_micros(now) - margin * _SECOND, to_micros(now) + 1, chosen.step_seconds, zone)
-    return TimeRange(chosen.name, f"in the last {chosen.words}", edges[-chosen.seconds // chosen.step_seconds - 1 :])
+    edges = edges[-chosen.seconds // chosen.step_seconds - 1 :]
+    return TimeRange(chosen.name, f"in the last {chosen.words}", _fit_counts(edges, now))
 
 
 def divide(since: int, until: int, step_seconds: int, zone: tzinfo) -> tuple[int, ...]:
@@ -82,6 +85,14 @@ def divide(since: int, until: int, step_seconds: int, zone: tzinfo) -> tuple[int
         if edge > edges[-1]:  # hours that clocks leave out have no column
             edges.append(edge)
     return tuple(edges)
+
+
+def _fit_counts(edges: tuple[int, ...], now: datetime) -> tuple[int, ...]:
+    """Move the edges out to whole hours of UTC where only these are counted. In a zone with another minute they lie between."""
+    if find_counted_span(edges[0], to_micros(now)) < HOUR_SECONDS:
+        return edges
+    hour = HOUR_SECONDS * _SECOND
+    return *(edge - edge % hour for edge in edges[:-1]), edges[-1] + -edges[-1] % hour
 
 
 def _begin(at: int, step_seconds: int, zone: tzinfo) -> int:

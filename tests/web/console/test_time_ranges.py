@@ -55,6 +55,15 @@ def test_every_range_has_its_columns_in_every_zone_on_every_day(chosen: ChartRan
             assert edges[-2] <= to_micros(now) < edges[-1]
 
 
+@each_row("zone", [BERLIN, KATHMANDU, SANTIAGO])
+def test_a_range_of_which_only_hours_are_counted_has_columns_of_whole_hours_of_utc(zone: ZoneInfo) -> None:
+    found = read_range({"since": "2026-10-20 05:10", "until": "2026-10-20 06:10"}, BACK, zone).edges
+    assert found[-1] - found[0] >= HOUR * 1_000_000
+    for minutes in range(0, 180, 20):
+        for edges in (found, last_range(RANGES[2], BACK + timedelta(minutes=minutes), zone).edges):
+            assert not any(edge % (HOUR * 1_000_000) for edge in edges)
+
+
 def test_a_zone_with_another_minute_has_whole_local_hours() -> None:
     edges = last_range(RANGES[1], BACK, KATHMANDU).edges
     assert {text[-2:] for text in local_hours(edges, KATHMANDU)} == {"00", "30"}
