@@ -4,12 +4,16 @@ import socket
 import ssl
 from collections import deque
 from contextlib import suppress
+from http import HTTPStatus
+from http.client import HTTPException, HTTPResponse
 from threading import Lock
 from urllib.parse import urlsplit
 
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from receiver.relay.destinations import Resolve, connect
+
+_MAX_INTERIM = 20  # responses before the final one
 
 
 class OpenConnection:
@@ -48,9 +52,23 @@ class OpenConnection:
             handle.close()
 
 
+class FinalResponse(HTTPResponse):
+    """The final response to a request: interim ones (RFC 9110, 15.2) are read and dropped. `http.client` drops only 100."""
+
+    def begin(self) -> None:
+        """Read the head of the final response. Raises HTTPException after too many interim ones."""
+        for _ in range(_MAX_INTERIM):
+            super().begin()
+            if self.status >= 200 or self.status == HTTPStatus.SWITCHING_PROTOCOLS:
+                return
+            self.headers = None  # type: ignore[assignment]  # makes `begin` read a further head
+        raise HTTPException("too many interim responses")
+
+
 class Connection(HTTPConnection):
     """A connection over an OpenConnection."""
 
+    response_class = FinalResponse
     transport: OpenConnection
 
     def _new_conn(self) -> socket.socket:

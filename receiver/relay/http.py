@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from http import HTTPStatus
 from http.client import HTTPException
 from threading import Lock
 from time import monotonic
@@ -137,8 +138,8 @@ class Post:
             opened = connection.sock  # the connection drops it if the server closes after this response
             response = connection.getresponse()
             beginning, is_whole = _read_beginning(opened, response)
-            is_final = response.status >= 200  # after an interim one (RFC 9110, 15.2) one more follows
-            is_reusable = is_final and is_whole and connection.sock is not None
+            is_http = response.status != HTTPStatus.SWITCHING_PROTOCOLS  # unasked, and what follows is not HTTP
+            is_reusable = is_http and is_whole and connection.sock is not None
             if "content-encoding" in response.headers:
                 beginning = b""
             return TargetResponse(response.status, response.headers.get("retry-after"), beginning, not is_whole)

@@ -217,6 +217,7 @@ def test_retry_after_is_a_number_of_seconds_or_a_date(value: str | None, seconds
         pytest.param(drip(b""), id="drips a status line"),
         pytest.param(drip(b"HTTP/1.1 200 OK\r\nX-Long: "), id="drips a header"),
         pytest.param(write(b"HTTP/1.1 100 Continue\r\n\r\n", goes_on=True), id="says to continue, and hangs"),
+        pytest.param(write(b"HTTP/1.1 102 Processing\r\n\r\n", goes_on=True), id="says that it works, and hangs"),
     ],
 )
 def test_one_that_hangs_or_drips_is_cut_off_when_its_time_is_up(answer: Answer) -> None:
@@ -225,17 +226,41 @@ def test_one_that_hangs_or_drips_is_cut_off_when_its_time_is_up(answer: Answer) 
         wait_until(lambda: endpoint.ended == 1, "the connection is let go of while the other side goes on")
 
 
-@each_row("status", [102, 103])
-def test_the_response_after_an_interim_one_is_not_that_of_the_next_change(status: int) -> None:
-    def hint(_call: Call, wire: Wire) -> bool:
-        wire.send(f"HTTP/1.1 {status} Wait\r\n\r\n".encode())
-        return True
+def after_interim(answer: Answer, *heads: str) -> Answer:
+    """Write these interim responses, and then an answer."""
 
-    with answering(hint, TAKE) as endpoint:
+    def give(call: Call, wire: Wire) -> bool:
+        wire.send("".join(f"HTTP/1.1 {head}\r\n\r\n" for head in heads).encode())
+        return answer(call, wire)
+
+    return give
+
+
+@each_row(
+    ("heads", "status", "words"),
+    [
+        (["102 Wait"], 200, None),
+        (["103 Hint\r\nLink: </a>; rel=preload\r\nConnection: close"], 200, None),
+        (["100 Continue", "103 Hint", "102 Wait", "100 Continue"], 204, None),
+        (["102 Wait"], 404, "shop answered 404."),
+        (["103 Hint"] * 99, 200, "shop did not answer: HTTPException."),
+    ],
+)
+def test_interim_responses_are_passed_over_and_the_final_one_counts(heads: list[str], status: int, words: str | None) -> None:
+    with answering(after_interim(say(status, body=b""), *heads), TAKE) as endpoint:
         first, second = post(target(endpoint.url), change(1), change(2))
-        assert isinstance(first, NotAcknowledged)
-        assert second is None
+        assert [call.change["sequence"] for call in endpoint.calls] == [1, 2]
+    assert second is None
+    assert (first is None) == (words is None)
+    assert first is None or (isinstance(first, NotAcknowledged) and first.message == words)
+
+
+def test_after_a_switch_of_protocols_the_connection_is_not_used_again() -> None:
+    with answering(after_interim(HANG, "101 Switching Protocols\r\nUpgrade: other"), TAKE) as endpoint:
+        first, second = post(target(endpoint.url), change(1), change(2))
         assert [call.connection for call in endpoint.calls] == [1, 2]
+    assert isinstance(first, NotAcknowledged)
+    assert (first.message, second) == ("shop answered 101.", None)
 
 
 def test_a_handshake_that_drips_is_cut_off_too() -> None:
