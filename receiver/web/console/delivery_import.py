@@ -114,7 +114,7 @@ def _read_content(form: Mapping[str, str]) -> bytes:
             return base64.b64decode(form["content"], validate=True)
         except (binascii.Error, ValueError):
             raise UnexpectedShape("Expected the bodies of the page before. Choose them again.") from None
-    return read_file(form) or form.get("text", "").replace("\r\n", "\n").encode()  # a browser sends each line break as CR and LF
+    return read_file(form) or form.get("text", "").encode()
 
 
 def _make_page(sources: Sequence[Source], form: Mapping[str, str], **values: Any) -> Page:

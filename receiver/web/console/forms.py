@@ -19,6 +19,7 @@ Form = dict[str, str]
 async def read_form(request: Request) -> Form:
     """Return the fields of a posted form; the last of equal names counts. `web/limits.py` bounds its size.
 
+    A browser sends each line break as CR and LF (HTML, "Constructing the entry list"); they become the LF that it stands for.
     A field with a file is its bytes as Latin-1 text; the name of the file is in the field `NAME.name`.
     """
     body = await request.body()
@@ -26,9 +27,10 @@ async def read_form(request: Request) -> Form:
     if content_type.lower().startswith("multipart/form-data"):
         return await asyncio.to_thread(_read_parts, content_type, body)  # slow for a large file
     try:
-        return dict(parse_qsl(body.decode("ascii"), keep_blank_values=True, max_num_fields=50))
+        fields = parse_qsl(body.decode("ascii"), keep_blank_values=True, max_num_fields=50)
     except ValueError:
         return {}
+    return {_join_breaks(name): _join_breaks(value) for name, value in fields}
 
 
 def read_file(form: Mapping[str, str]) -> bytes:
@@ -58,7 +60,11 @@ def _read_parts(content_type: str, body: bytes) -> Form:
         if not isinstance(name, str) or not isinstance(content, bytes):
             continue
         file_name = part.get_filename()
-        form[name] = content.decode("utf-8", errors="replace") if file_name is None else content.decode("latin-1")
+        form[name] = _join_breaks(content.decode("utf-8", errors="replace")) if file_name is None else content.decode("latin-1")
         if file_name is not None:
             form[f"{name}.name"] = file_name
     return form
+
+
+def _join_breaks(text: str) -> str:
+    return text.replace("\r\n", "\n")

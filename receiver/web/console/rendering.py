@@ -1,4 +1,4 @@
-"""Responses from templates: every value escaped and made visible, every page with its security headers."""
+"""Responses from templates: every value escaped and made visible or sent back exactly, every page with its security headers."""
 
 import re
 from collections.abc import Sequence
@@ -9,10 +9,11 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, pass_context
 from jinja2.runtime import Context
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from starlette.responses import RedirectResponse, Response
 
 from receiver.domain.labels import count, label, label_verdict
+from receiver.domain.storable import make_storable
 from receiver.domain.time_texts import localise_times
 from receiver.web.console import formatting
 from receiver.web.console.assets import Assets
@@ -68,6 +69,7 @@ class Renderer:
             "duration": formatting.write_duration,
             "words": formatting.write_words,
             "label": label,
+            "field": self._write_field,
             "sentence": self._mark_up_in_zone,
         }
         self._environment.globals |= {"asset": assets.url, "label_verdict": label_verdict, "count": count}
@@ -82,9 +84,17 @@ class Renderer:
         """Redact a value of a template and make it visible, before it is escaped. Markup comes from a macro, which did so."""
         if isinstance(value, Markup) or not isinstance(value, str):
             return "" if value is None else value
+        return formatting.visible(self._redact(value))
+
+    def _write_field(self, value: str | int | None) -> Markup:
+        """Return a value for a form field, which sends it back: what is made visible would come back as another text."""
+        text = "" if value is None else str(value)
+        return escape(self._redact(make_storable(text, len(text))))
+
+    def _redact(self, text: str) -> str:
         for secret in self._secrets:
-            value = value.replace(secret, _REDACTED)
-        return formatting.visible(value)
+            text = text.replace(secret, _REDACTED)
+        return text
 
     @pass_context
     def _mark_up_in_zone(self, context: Context, sentence: str) -> Markup:

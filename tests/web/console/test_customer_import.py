@@ -24,7 +24,9 @@ def confirm(anna: ConsoleClient, shown: Reply) -> Reply:
 def test_a_list_is_imported_after_its_difference_was_shown(running: Service, anna: ConsoleClient) -> None:
     rows = {"rows": [["A", '{"UserCode":"A","FirstName":"Ann"}'], ["C", '{"UserCode":"C"}']]}
     assert running.call("POST", "/ops/api/customers", json.dumps(rows).encode(), bearer(OPS)).status == 200
-    shown = anna.upload(PATH, 'UserCode;FirstName\r\na;"Ünal ""x"""\r\nd;\r\n'.encode("utf-16"), "Kunden.csv", command="show")
+    shown = anna.upload(
+        PATH, 'UserCode;FirstName\r\na;"Ünal ""x"" می\u200cخ"\r\nd;\r\n'.encode("utf-16"), "Kunden.csv", command="show"
+    )
     text = shown.body.decode()
     assert "1 added, 1 changed, 1 removed, 0 unchanged" in text
     assert "stay in Shiipp until somebody removes them there" in text
@@ -33,7 +35,7 @@ def test_a_list_is_imported_after_its_difference_was_shown(running: Service, ann
     assert done.status == 303
     assert "Changes made" in anna.get(done.headers["location"]).body.decode()
     items = running.get("/ops/api/customers", OPS).json()["items"]
-    assert items == [{"UserCode": "A", "FirstName": 'Ünal "x"'}, {"UserCode": "D"}]
+    assert items == [{"UserCode": "A", "FirstName": 'Ünal "x" می\u200cخ'}, {"UserCode": "D"}]
     page = anna.get("/ops/customers?q=d").body.decode()
     assert ("No customer with" in page, page.count("/ops/trackers?customer=")) == (False, 1)
     (entry, *_) = running.get("/ops/api/audit", OPS).json()["items"]

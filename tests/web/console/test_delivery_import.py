@@ -52,7 +52,7 @@ def test_the_bytes_of_a_file_are_kept_and_a_bad_body_stops_no_other(running: Ser
 @each_row(
     "fields, words",
     [
-        ({"text": "{}"}, "Choose which bodies they are."),
+        ({"text": "{}\r\n\u200d"}, "Choose which bodies they are."),
         ({"kind": "tracking", "text": " "}, "Paste a body, or choose a file."),
         ({"kind": "tracking", "text": "{}", "at": "soon"}, "First sent:"),
         ({"kind": "tracking", "text": "{}", "at": "2999-01-01"}, "expected a time in the past"),
@@ -67,4 +67,6 @@ def test_what_cannot_be_imported_is_told_and_the_form_stays(
     page = anna.submit(DELIVERY_IMPORT_PATH, **fields, command="show").body.decode()
     assert words in html.unescape(page)
     assert 'value="show"' in page
+    typed = fields.get("text", "").replace("\r\n", "\n")
+    assert re.findall(r"<textarea[^>]*>(.*?)</textarea>", page, re.DOTALL) == [html.escape(typed)]
     assert running.count("deliveries") == 0

@@ -35,6 +35,14 @@ def test_only_what_is_chosen_is_erased_and_the_receipt_has_no_name(running: Serv
     assert [row["subject"] for row in running.table("audit", "subject", action="forget")] == ["ship24/doe/1"]
 
 
+def test_a_tracker_whose_id_has_invisible_characters_can_be_chosen(running: Service, anna: ConsoleClient) -> None:
+    shipment = {"recipient": {"name": "Odd"}}
+    assert running.post(ship24.single(tracker_id="a\u200db\nc", shipment=shipment)).status == 200
+    (name,) = found(anna, "odd")
+    answer = anna.submit(PATH, **{f"erase {name}".replace("\n", "\r\n"): "yes"})  # as a browser sends it
+    assert (answer.status, found(anna, "odd")) == (303, [])
+
+
 def test_without_a_choice_nothing_is_erased(running: Service, anna: ConsoleClient) -> None:
     for fields in ({}, {"erase nobody/doe/1": "yes"}, {"ship24/doe/1": "yes"}):
         assert anna.submit(PATH, **fields).status == 422

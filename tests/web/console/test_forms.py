@@ -1,16 +1,21 @@
 """Forms of the console: a redirect after each change, results for the same session only, forms after the end of a session."""
 
 import asyncio
+import re
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 from starlette.requests import Request
 
+import receiver
 from receiver.clock import to_micros
 from receiver.errors import UnexpectedShape
+from receiver.web.console.assets import Assets
 from receiver.web.console.forms import read_file, read_form, read_time
+from receiver.web.console.rendering import Renderer
 from tests.conftest import StartService
 from tests.harness import ship24
 from tests.harness.console_client import OPS, SESSION, ConsoleClient, find_form_token
@@ -39,11 +44,12 @@ def read(content_type: str, body: bytes) -> dict[str, str]:
         (b"", {}),
         (b"a=1&b=&a=2", {"a": "2", "b": ""}),
         (b"a=%C5%81+x", {"a": "\u0141 x"}),
+        (b"a%0D%0Ab=1%0D%0A2%0A3%0D4", {"a\nb": "1\n2\n3\r4"}),
         (b"a=\xff", {}),
         (b"&".join(b"%d=x" % number for number in range(50)), {str(number): "x" for number in range(50)}),
         (b"&".join(b"%d=x" % number for number in range(51)), {}),
     ],
-    ids=["empty", "the last one counts", "text", "not ASCII", "many fields", "too many fields"],
+    ids=["empty", "the last one counts", "text", "line breaks", "not ASCII", "many fields", "too many fields"],
 )
 def test_the_fields_of_a_form_are_read_or_none(body: bytes, form: dict[str, str]) -> None:
     assert read("application/x-www-form-urlencoded", body) == form
@@ -57,12 +63,34 @@ def part(disposition: str, content: bytes, *more: str) -> bytes:
 def test_a_form_with_a_file_has_its_fields_as_text_and_the_file_as_bytes() -> None:
     inner = part("", b"x").replace(b"--b", b"--c") + b"--c--"
     nested = part('; name="nested"', inner, "Content-Type: multipart/mixed; boundary=c")
-    file = part('; name="file"; filename="a.csv"', b"\xff\x00")
-    parts = [part('; name="rows"', "\u0141".encode()), file, part("", b"nameless")]
+    file = part('; name="file"; filename="a.csv"', b"\xff\x00\r\n")
+    parts = [part('; name="rows"', "\u0141\r\n".encode()), file, part("", b"nameless")]
     form = read("Multipart/Form-Data; boundary=b", b"".join([*parts, nested, b"--b--\r\n"]))
-    assert form == {"rows": "\u0141", "file": "\xff\x00", "file.name": "a.csv"}
-    assert (read_file(form), read_file({}), read_file({"file": "\u0141"})) == (b"\xff\x00", b"", b"?")
+    assert form == {"rows": "\u0141\n", "file": "\xff\x00\r\n", "file.name": "a.csv"}
+    assert (read_file(form), read_file({}), read_file({"file": "\u0141"})) == (b"\xff\x00\r\n", b"", b"?")
     assert read("multipart/form-data", part('; name="rows"', b"without a boundary")) == {}
+
+
+def test_every_value_that_a_form_sends_back_is_the_exact_one() -> None:
+    templates = sorted((Path(receiver.__file__).parent / "web/console/templates").glob("*.html"))
+    sent_back = []
+    for path in templates:
+        text = path.read_text(encoding="utf-8")
+        for tag in re.findall(rf"<(?:input|button|option|select|textarea)\b(?:[^>{{]|{_JINJA})*>", text):
+            sent_back += [tag for value in re.findall(rf' (?:name|value)="((?:[^"{{]|{_JINJA})*)"', tag) if not _is_exact(value)]
+        sent_back += [area for area in re.findall(r"<textarea\b.*?</textarea>", text) if not _is_exact(area)]
+        sent_back += re.findall(rf"<option(?! value=)(?:[^>{{]|{_JINJA})*>", text)
+    assert (len(templates) > 20, sent_back) == (True, [])
+    write = Renderer(["the-secret-token"], Assets())._write_field
+    assert write('a\u200c\u202e\n\r\t"\0\ud800the-secret-token') == "a\u200c\u202e\n\r\t&#34;\u2400\ufffd[secret]"
+    assert (write(None), write(3)) == ("", "3")
+
+
+_JINJA = r"\{\{.*?\}\}|\{%.*?%\}"
+
+
+def _is_exact(value: str) -> bool:
+    return all(expression.endswith("|field ") for expression in re.findall(r"\{\{(.*?)\}\}", value))
 
 
 def test_a_time_of_a_form_may_be_empty_and_an_error_names_its_field() -> None:
