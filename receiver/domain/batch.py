@@ -104,6 +104,7 @@ class BatchState(BatchTrackers):
         Those details replace the earlier ones, because they arrived later.
         """
         if known.digest == message.digest:
+            self.note_again(delivery.source, message, known.message_id, self._read_clock(delivery, message))
             return DUPLICATE
         if message.generated_at is None and message.snapshot is not None and message.tracker_id == known.tracker_id:
             key = (delivery.source, message.tracker_id or "")

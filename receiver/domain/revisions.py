@@ -7,6 +7,7 @@ older than another one, the tracker moves back to that one.
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from receiver.clock import iso
 from receiver.domain.newer import EventTime, compare_times, is_newer
 from receiver.domain.occurrence import read_occurrence
 from receiver.domain.records import Delivery, Event, Message
@@ -76,13 +77,25 @@ class BatchTrackers:
         if after is not None and after.shipment_moves != (0 if before is None else before.shipment_moves):
             self.shipment_changes.append(ShipmentChange(item, before, after))
 
+    def note_again(self, source: str, message: Message, message_id: str, clock: int) -> None:
+        """Record that a sender without a clock sent the current details of a tracker again: what it sent between is older.
+
+        Where each change has an id of its own, a copy is only a repetition. A package has one id, an anonymous message none.
+        """
+        tracker = self.trackers.get((source, message.tracker_id or ""))
+        is_statement = message.generated_at is None and (message.is_anonymous or message.subject == "package")
+        if not is_statement or tracker is None or tracker.snapshot_message_id != message_id:
+            return
+        if clock > tracker.snapshot_generated_at >= 0:
+            self.put_tracker((source, tracker.tracker_id), tracker, tracker._replace(snapshot_generated_at=clock))
+
     def _apply(self, item: PendingMessage, event: Event, moment: EventTime, cause: tuple[str, ...]) -> Verdict:
         """Decide an event with a valid time. Its tracker has a row. `cause` is a part of the id of its change."""
         current = self.timelines.current.get((*item.key, event.event_id))
         if current is not None:
             return self._revise(item, event, moment, current, cause)
         before = self.trackers[item.key]
-        verdict = _compare_with_latest(moment, before)
+        verdict = _compare(moment, _read_last_time(before) if item.message.is_anonymous else _read_latest_time(before))
         row = _make_row(item, event, moment, verdict, before.latest_event_id)
         if verdict is APPLIED:
             row = with_change(row, before, *cause)
@@ -103,7 +116,7 @@ class BatchTrackers:
         cause = (*cause, item.message_id) if is_known else cause
         if before.latest_event_id == event.event_id:
             return self._revise_latest(item, _make_row(item, event, moment, REVISED, None), cause)
-        verdict = _compare_with_latest(moment, before)
+        verdict = _compare(moment, _read_latest_time(before))
         row = _make_row(item, event, moment, verdict, before.latest_event_id)
         if verdict is APPLIED:
             row = with_change(row._replace(reason=REVISED.reason), before, *cause)
@@ -156,10 +169,22 @@ def _make_row(item: PendingMessage, event: Event, moment: EventTime, verdict: Ve
     return make_event_row(item.key, item.delivery, item.message_id, event, moment, verdict, against, item.clock)
 
 
-def _compare_with_latest(candidate: EventTime, tracker: TrackerRow) -> Verdict:
-    """Return APPLIED, OLDER or TIE for an event of this time."""
+def _read_latest_time(tracker: TrackerRow) -> EventTime | None:
     text = tracker.latest_occurrence
-    latest = None if text is None else EventTime(read_occurrence(text), tracker.latest_order)
+    return None if text is None else EventTime(read_occurrence(text), tracker.latest_order)
+
+
+def _read_last_time(tracker: TrackerRow) -> EventTime | None:
+    """Return the time of the latest event, or of the last arrival of its anonymous message: the details have that time."""
+    latest, last = _read_latest_time(tracker), tracker.snapshot_generated_at
+    if latest is None or tracker.snapshot_message_id != tracker.latest_message_id or last <= (latest.order or 0):
+        return latest
+    is_date = latest.occurrence.wall is None  # otherwise it is the time of arrival
+    return EventTime(latest.occurrence if is_date else read_occurrence(iso(last)), last)
+
+
+def _compare(candidate: EventTime, latest: EventTime | None) -> Verdict:
+    """Return APPLIED, OLDER or TIE for an event of this time."""
     if latest is None or is_newer(candidate, latest):
         return APPLIED
     return OLDER if compare_times(candidate, latest) < 0 else TIE

@@ -91,6 +91,29 @@ def test_a_clock_too_far_ahead_counts_as_absent(ahead: int, kept: Snapshot) -> N
     assert state(batch_state).shipment == kept.shipment
 
 
+@each_row("time", [None, "2024-05-17"], ids=["no time", "a date"])
+def test_what_was_sent_before_the_last_copy_of_the_state_does_not_replace_it(time: str | None) -> None:
+    batch_state = BatchState(make_batch_state().max_future, from_micros(RECEIVED_AT + HOUR))
+    shipped, ready = (
+        anonymous(event("", time, status=status)._replace(ordered_by_arrival=True))._replace(snapshot=snapshot)
+        for status, snapshot in (("shipped", OLD), ("ready", NEW))
+    )
+    sent = [(shipped, 0, "applied"), (shipped, 5, "duplicate"), (ready, 3, "stale older"), (ready, 7, "applied")]
+    for number, (item, minutes, verdict) in enumerate(sent):
+        ((_, found),) = decide(batch_state, item, number=number, at=RECEIVED_AT + minutes * 60_000_000)
+        assert found == verdict
+        expected = ("ready", NEW.shipment) if item is ready and verdict == "applied" else ("shipped", OLD.shipment)
+        assert (state(batch_state).status, state(batch_state).shipment) == expected
+
+
+def test_a_copy_of_a_change_with_an_id_is_only_a_repetition() -> None:
+    batch_state = BatchState(make_batch_state().max_future, from_micros(RECEIVED_AT + HOUR))
+    for number, (name, snapshot, at) in enumerate([("m1", OLD, 0), ("m1", OLD, 5), ("m2", NEW, 3)]):
+        item = timed(snapshot, event(name, T1))._replace(message_id=name, digest=name)
+        decide(batch_state, item, number=number, at=RECEIVED_AT + at)
+    assert state(batch_state).shipment == NEW.shipment
+
+
 @each_row(("times", "manifest"), [([0, 1], "M1"), ([1, 0], "M0"), ([0, 0], "M1")])
 def test_a_package_travels_with_the_manifest_that_arrived_last(times: Sequence[int], manifest: str) -> None:
     batch_state = BatchState(make_batch_state().max_future, from_micros(RECEIVED_AT))
