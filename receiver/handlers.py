@@ -51,18 +51,22 @@ def on_change(
 def find_handlers(modules: Iterable[str], folder: Path) -> list[Callable[[Change], Any]]:
     """Return the marked functions of these modules and of the entry points.
 
-    Modules in `folder` are found without being installed. Raises ConfigurationError with the module's name.
+    Modules in `folder` are found without being installed. Raises ConfigurationError with the name of a module that fails or has
+    no handler, or of two handlers that have the same name.
     """
-    found: dict[str, Callable[[Change], Any]] = {}
+    found: list[Callable[[Change], Any]] = []
     for name in modules:
-        marked = _marked(_import(name, folder))
+        marked = _marked(vars(_import(name, folder)).values())
         if not marked:
             raise ConfigurationError(f"RECEIVER_HANDLERS: {name} has no function marked with @on_change.")
-        found |= marked
+        found += marked
     for entry in entry_points(group=GROUP):
         loaded = _load(entry)
-        found |= _marked(loaded) if isinstance(loaded, ModuleType) else {getattr(loaded, _MARK).target: loaded}
-    return list(found.values())
+        marked = _marked(vars(loaded).values() if isinstance(loaded, ModuleType) else [loaded])
+        if not marked:
+            raise ConfigurationError(f"The entry point {entry.name} of {GROUP} names no function marked with @on_change.")
+        found += marked
+    return _select(found)
 
 
 def has_handlers(modules: Iterable[str]) -> bool:
@@ -72,7 +76,8 @@ def has_handlers(modules: Iterable[str]) -> bool:
 
 def subscription_of(function: Callable[[Change], Any]) -> Subscription:
     """Return the subscription of a marked function."""
-    subscription: Subscription = getattr(function, _MARK)
+    subscription = _mark_of(function)
+    assert subscription is not None
     return subscription
 
 
@@ -104,6 +109,29 @@ def _load(entry: EntryPoint) -> Any:
         ) from error
 
 
-def _marked(module: ModuleType) -> dict[str, Callable[[Change], Any]]:
-    functions = [value for value in vars(module).values() if hasattr(value, _MARK) and callable(value)]
-    return {getattr(function, _MARK).target: function for function in functions}
+def _marked(values: Iterable[Any]) -> list[Callable[[Change], Any]]:
+    return [value for value in values if callable(value) and _mark_of(value) is not None]
+
+
+def _mark_of(value: Any) -> Subscription | None:
+    try:
+        mark = getattr(value, _MARK, None)
+        return mark if isinstance(mark, Subscription) else None  # some proxies have every attribute
+    except Exception:  # others stand for nothing yet
+        return None
+
+
+def _select(found: Iterable[Callable[[Change], Any]]) -> list[Callable[[Change], Any]]:
+    """Return each handler once. Raises ConfigurationError for two of one name: a target has one.
+
+    One handler may be found in several modules. A function that wraps it has the same mark, and the last one found is called.
+    """
+    selected: dict[str, Callable[[Change], Any]] = {}
+    for function in found:
+        mark = subscription_of(function)
+        if mark.target in selected and subscription_of(selected[mark.target]) is not mark:
+            raise ConfigurationError(
+                f"RECEIVER_HANDLERS: two handlers are named {mark.target}. Rename one, or set its __qualname__ before @on_change."
+            )
+        selected[mark.target] = function
+    return list(selected.values())

@@ -1,6 +1,8 @@
 """The targets: those of the settings, and the user's handlers."""
 
+import sys
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import redirect_stdout
 from typing import Any, NamedTuple
 
 from receiver import clock
@@ -45,6 +47,15 @@ class ConfiguredTarget(NamedTuple):
 
 
 def find_targets(settings: Settings) -> tuple[ConfiguredTarget, ...]:
+    """Return all targets for a command. What the user's modules print at import goes to standard error.
+
+    Raises ConfigurationError as `import_targets` does.
+    """
+    with redirect_stdout(sys.stderr):
+        return import_targets(settings)
+
+
+def import_targets(settings: Settings) -> tuple[ConfiguredTarget, ...]:
     """Return all targets. Raises ConfigurationError for a module that fails, a missing secret, or a name that is used twice."""
     for target in settings.targets:
         if target.kind == "http":

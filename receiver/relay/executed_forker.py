@@ -21,18 +21,19 @@ from receiver.relay.relay_process import ALL, run_relay
 from receiver.settings import Settings
 
 _CLOSE_SECONDS = 2.0
+_STDERR = 2
 _MAIN = (
     "import pickle, sys; sys.path[:] = pickle.load(sys.stdin.buffer); "
     "from receiver.relay.executed_forker import serve; serve(int(sys.argv[1]))"
 )
 
 
-def execute_forker(settings: Settings) -> Forker:
-    """Start a forking process in a new interpreter. Raises OSError."""
+def execute_forker(settings: Settings, stdout: int | None = None) -> Forker:
+    """Start a forking process in a new interpreter, with this file descriptor as its standard output. Raises OSError."""
     control, theirs = make_control()
     with theirs:
         command = [sys.executable, "-P", "-c", _MAIN, str(theirs.fileno())]
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=[theirs.fileno()])  # noqa: S603  our own
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=stdout, pass_fds=[theirs.fileno()])  # noqa: S603  our own
     assert process.stdin is not None
     with suppress(BrokenPipeError), process.stdin as pipe:  # if it has ended, its socket shows that
         pipe.write(pickle.dumps(sys.path) + _pack(settings))
@@ -42,9 +43,9 @@ def execute_forker(settings: Settings) -> Forker:
 def try_relay(settings: Settings, seconds: float) -> tuple[ConfiguredTarget, ...]:
     """Import the user's modules as a relay of the service does, in processes that end then, and return the targets.
 
-    Raises ConfigurationError if they cannot be imported, or not within so many seconds.
+    What they print goes to standard error. Raises ConfigurationError if they cannot be imported, or not within so many seconds.
     """
-    forker = execute_forker(settings)
+    forker = execute_forker(settings, _STDERR)
     try:
         with forker.start(ALL) as channel:
             return read_hello(channel, seconds)

@@ -90,7 +90,7 @@ class HandlerCall:
     def start(self) -> None:
         """Start in another thread."""
         if self._awaits:
-            self._thread.run(lambda: self._begin(self._function(self._change)))
+            self._thread.run(lambda: self._begin(lambda: self._function(self._change)))
         else:
             threading.Thread(target=self._run, name="handler", daemon=True).start()
 
@@ -105,7 +105,7 @@ class HandlerCall:
             result = self._function(self._change)
             if inspect.isawaitable(result):
                 self._awaits = True
-                self._thread.run(lambda: self._begin(result))
+                self._thread.run(lambda: self._begin(lambda: result))
                 return
             if isinstance(result, GeneratorType | AsyncGeneratorType):
                 raise TypeError("The handler contains yield, so calling it does nothing.")
@@ -114,14 +114,14 @@ class HandlerCall:
         else:
             self._reply(None)
 
-    def _begin(self, awaitable: Awaitable[Any]) -> None:
-        self._task = asyncio.get_running_loop().create_task(self._wait_for(awaitable))
+    def _begin(self, call: Callable[[], Awaitable[Any]]) -> None:
+        self._task = asyncio.get_running_loop().create_task(self._wait_for(call))
         if self._is_cancelled:
             self._cancel_task()
 
-    async def _wait_for(self, awaitable: Awaitable[Any]) -> None:
+    async def _wait_for(self, call: Callable[[], Awaitable[Any]]) -> None:
         try:
-            await awaitable
+            await call()
         except BaseException as error:  # SystemExit and KeyboardInterrupt would pass through the task and end its loop
             self._reply(error)
         else:

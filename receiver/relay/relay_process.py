@@ -13,7 +13,7 @@ import structlog
 
 from receiver.domain.changes import TargetTestResult
 from receiver.errors import ConfigurationError, ReceiverError, StorageUnavailable
-from receiver.relay.assembly import find_targets, make_targets
+from receiver.relay.assembly import import_targets, make_targets
 from receiver.relay.command_runner import CommandRunner
 from receiver.relay.messages import (
     Begin,
@@ -51,7 +51,7 @@ _log = structlog.get_logger()
 def run_relay(settings: Settings, channel: socket.socket, role: str) -> int:
     """Run the relay process; return its exit code."""
     try:
-        known = find_targets(settings)
+        known = import_targets(settings)
     except ConfigurationError as error:
         channel.sendall(pack(Hello((), error.message)))
         return 1

@@ -11,7 +11,7 @@ import orjson
 import pytest
 
 from tests.harness import ship24
-from tests.harness.command import run_command
+from tests.harness.command import run_command, run_process
 from tests.harness.load import together
 from tests.harness.rows import Not
 from tests.harness.service import DEADLINE_SECONDS, Process, Service, serving, start_command, wait_until
@@ -197,3 +197,13 @@ def test_handlers_are_found_by_an_entry_point_too(place: Path, sqlite_url: str) 
     with serving(place, sqlite_url) as running:
         running.post(moved("t", 10))
         wait_until(lambda: moves(told(place, "every"), "t") == [1], "the handler of the entry point was told")
+
+
+def test_what_a_module_of_handlers_prints_is_no_output_of_a_command(place: Path, sqlite_url: str) -> None:
+    with (place / "shop_handlers.py").open("a") as file:
+        file.write("print('planted word')\n")
+    with serving(place, sqlite_url, handlers="shop_handlers") as running:
+        for command in (["targets", "list"], ["doctor"]):
+            done = run_process(*command, "--json", cwd=place, env=running.env)
+            assert ("planted word" in done.stdout, "planted word" in done.stderr) == (False, True)
+            assert orjson.loads(done.stdout)
