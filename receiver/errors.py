@@ -233,6 +233,10 @@ class StorageUnavailable(Unavailable):
     code = "storage_unavailable"
 
 
+class RowsRefused(StorageUnavailable):
+    """The database refused some of the rows because of what somebody added to our tables. It may take other rows."""
+
+
 class VendorRefused(ReceiverError):
     """The vendor's API does not accept our key. To repeat the request would be useless."""
 

@@ -73,7 +73,8 @@ PURE = ("domain", "sources")
 IMPURE = {"asyncio", "logging", "multiprocessing", "os", "pathlib", "socket", "structlog", "threading", "time", "urllib3"}
 
 DIALECTS_KNOWN_BY = {
-    f"storage/{name}.py" for name in ("database", "engines", "faults", "files", "lock", "postgresql", "psycopg_driver", "wal")
+    f"storage/{name}.py"
+    for name in ("additions", "database", "engines", "faults", "files", "lock", "postgresql", "psycopg_driver", "wal")
 }
 DIALECTS_KNOWN_BY |= {f"storage/{name}.py" for name in ("stepwise_backup", "snapshots", "database_copies")}  # of SQLite files
 DIALECTS = ("sqlite", "postgres", "psycopg", "pragma")

@@ -25,6 +25,7 @@ from receiver.settings import Settings, find_secret_files, load
 from receiver.sources import NAMES
 from receiver.sources.shiipp import FIELDS, explain_unmapped, identify, map_item
 from receiver.storage import queries, version
+from receiver.storage.additions import explain_additions, find_additions
 from receiver.storage.database import Database
 from receiver.storage.queries.reconciliation import list_reconciliations
 from receiver.storage.stored_bodies import find_damaged_body
@@ -92,6 +93,7 @@ def _check_database(settings: Settings, database: Database) -> Iterator[Finding]
         version.check(database)
         yield Finding("ok", "database", f"{database}, tables current, {database.size_bytes() / 2**20:.1f} MiB")
         yield _check_durability(database)
+        yield from _check_additions(database)
         if database.path is not None:
             yield _check_integrity(database)
             yield from _check_permissions(database.path)
@@ -114,6 +116,14 @@ def _check_durability(database: Database) -> Finding:
     shown = ", ".join(f"{name}={value}" for name, value in found.items() if name != "version")
     weak = found.get("fsync") == "off" or found.get("synchronous_commit") == "off" or found.get("full_page_writes") == "off"
     return Finding("fail" if weak else "ok", "durability", f"{found['version']}: {shown}")
+
+
+def _check_additions(database: Database) -> Iterator[Finding]:
+    """Yield a finding if the tables have triggers, constraints or columns of somebody."""
+    with database.read() as connection:
+        additions = find_additions(connection)
+    if additions:
+        yield Finding("warn", "tables", explain_additions(additions))
 
 
 def _check_integrity(database: Database) -> Finding:

@@ -17,6 +17,7 @@ from receiver.domain.storable import make_storable
 from receiver.domain.verdicts import OUTCOMES
 from receiver.errors import Unauthorized
 from receiver.storage.database import Database
+from receiver.storage.faults import LostRace
 from receiver.storage.ledger import Ledger
 from receiver.storage.statements import Insert
 from receiver.storage.stored_bodies import BodyWriter
@@ -74,8 +75,9 @@ class BatchKeeper:
             content = BodyRow(delivery.id, orjson.dumps(delivery.headers).decode(), delivery.body, kept.answer.body)
             bodies.append((delivery.source, content))
         with self._ledger.writing(connection, batch_state):
-            self._add_deliveries.execute(connection, rows)
-            self._bodies.add(connection, bodies)
+            written = self._add_deliveries.execute(connection, rows), self._bodies.add(connection, bodies)
+        if not all(each.is_complete for each in written):  # their ids are new: something in the database drops rows
+            raise LostRace
         return rows
 
 

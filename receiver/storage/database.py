@@ -1,6 +1,6 @@
 """The database: SQLite or PostgreSQL behind one class.
 
-Only this module, `engines` (connections), `faults` (errors), `postgresql`, and the modules for SQLite's files know which it is.
+Only this module, `additions`, `engines`, `faults` (errors), `postgresql`, and the modules for SQLite's files know which it is.
 """
 
 import shutil

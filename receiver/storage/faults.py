@@ -2,6 +2,9 @@
 
 PostgreSQL names the kind of an error by the class of its SQLSTATE (manual, appendix A), SQLite by its result code
 (sqlite.org/rescode.html). An error of an unlisted kind counts as a fault of the database.
+
+Our tables have keys and NOT NULL columns, but no other constraint, and no length of a text. Whatever refuses a row for such a
+reason was added by somebody (`additions`), and is a fault of the database too.
 """
 
 import sys
@@ -14,10 +17,15 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from receiver.errors import StorageUnavailable
+from receiver.storage.tables.metadata import METADATA
 
 _RACES = {"40001", "40P01"}  # serialization failure, deadlock
-_CONTENT_CLASSES = {"22", "23", "54"}  # data exception, integrity constraint violation, program limit exceeded
-_CONTENT_NAMES = ("SQLITE_CONSTRAINT", "SQLITE_TOOBIG", "SQLITE_MISMATCH")
+_VALUE_CLASSES = {"22", "23", "54"}  # data exception, integrity constraint violation, program limit exceeded
+_VALUE_NAMES = ("SQLITE_CONSTRAINT", "SQLITE_TOOBIG", "SQLITE_MISMATCH")
+_RAISED = "P0001"  # by a function of somebody's
+_TOO_LONG = "22001"  # no text column of ours has a length
+_KEYS = {"23505", "SQLITE_CONSTRAINT_PRIMARYKEY", "SQLITE_CONSTRAINT_UNIQUE"}
+_NULLS = {"23502", "SQLITE_CONSTRAINT_NOTNULL"}
 _UNWRITABLE = (UnicodeEncodeError, OverflowError)  # values that a driver cannot send: half a surrogate pair, 65 bits
 _FULL = {"53100", "SQLITE_FULL"}  # disk full
 _WAITED = {"55P03", "57014", "SQLITE_BUSY", "SQLITE_LOCKED"}  # lock not available, query canceled: the time was up
@@ -56,7 +64,7 @@ def find_fault(error: BaseException) -> Fault:
     kind = _kind(cause)
     if isinstance(cause, LostRace) or kind in _RACES:
         return Fault.RACE
-    if kind[:2] in _CONTENT_CLASSES or kind.startswith(_CONTENT_NAMES) or (not kind and _is_unwritable(cause)):
+    if (_is_of_values(kind) and _may_be_content(cause, kind)) or (not kind and _is_unwritable(cause)):
         return Fault.CONTENT
     if isinstance(cause, (*database_errors(), StorageUnavailable, OSError, MemoryError)):
         return Fault.STORAGE
@@ -66,6 +74,17 @@ def find_fault(error: BaseException) -> Fault:
 def helps_to_reconnect(error: BaseException) -> bool:
     """Tell whether a new connection may cure a fault of the database, so that an immediate retry makes sense."""
     return not isinstance(error, StorageUnavailable) and _kind(_cause(error)) not in _WAITED
+
+
+def is_refusal(error: BaseException) -> bool:
+    """Tell whether the database refused a row for its values. What somebody added to our tables may be the reason."""
+    kind = _kind(_cause(error))
+    return _is_of_values(kind) or kind == _RAISED
+
+
+def quotes_value(error: BaseException) -> bool:
+    """Tell whether the message of an error may quote a value."""
+    return _kind(_cause(error)).startswith("22")
 
 
 def is_disk_full(error: BaseException) -> bool:
@@ -82,6 +101,33 @@ def dropped_after_fault(connection: Connection) -> Iterator[None]:
         if find_fault(error) is Fault.STORAGE:
             connection.invalidate()
         raise
+
+
+def _is_of_values(kind: str) -> bool:
+    return kind[:2] in _VALUE_CLASSES or kind.startswith(_VALUE_NAMES)
+
+
+def _may_be_content(cause: BaseException, kind: str) -> bool:
+    """Tell whether a column or constraint of ours may have refused a value, and not one that somebody added."""
+    if kind in _KEYS or kind in _NULLS:
+        return _names_ours(cause, is_key=kind in _KEYS)
+    return kind[:2] != "23" and not kind.startswith("SQLITE_CONSTRAINT") and kind != _TOO_LONG
+
+
+def _names_ours(cause: BaseException, *, is_key: bool) -> bool:
+    """Tell whether an error names a key, or a NOT NULL column, of our tables."""
+    found = getattr(cause, "diag", None)
+    if found is not None:
+        table, names = found.table_name, {found.constraint_name if is_key else found.column_name}
+    else:  # SQLite says `UNIQUE constraint failed: messages.source, messages.message_id`
+        columns = [name.split(".") for name in str(cause).rpartition(": ")[2].split(", ")]
+        table, names = columns[0][0], {column[-1] for column in columns}
+    ours = METADATA.tables.get(table or "")
+    if ours is None:
+        return False
+    if not is_key:
+        return all(name in ours.c and not ours.c[name].nullable for name in names)
+    return names == ({ours.primary_key.name} if found is not None else set(ours.primary_key.columns.keys()))
 
 
 def _cause(error: BaseException) -> BaseException:

@@ -171,19 +171,21 @@ class Ledger:
                 *self._write_events(connection, batch_state),
             ]
             rewritten = rewrite_messages(connection, [pair for _, pair in sorted(messages.rewritten.items())])
-            self._write_rest(connection, batch_state, changed)
+            written += self._write_rest(connection, batch_state, changed)
             yield
         if not (rewritten and all(each.is_complete for each in written)):
             raise LostRace
 
-    def _write_rest(self, connection: Connection, batch_state: BatchState, changed: Sequence[TrackerRow]) -> None:
+    def _write_rest(
+        self, connection: Connection, batch_state: BatchState, changed: Sequence[TrackerRow]
+    ) -> tuple[Inserted, Inserted]:
         self._add_terms.execute(connection, sorted(batch_state.terms))
         self._put_links.execute(connection, [batch_state.links[key] for key in sorted(batch_state.links)])
         self._completions.mark_batch(connection, batch_state, changed)
         self._add_repeated.execute(connection, batch_state.repeated)
-        self._add_quarantine.execute(connection, batch_state.quarantined)
+        quarantined = self._add_quarantine.execute(connection, batch_state.quarantined)
         resolve_items(connection, batch_state.messages.replaced)  # some of them new
-        self._write_dispatches(connection, batch_state, to_micros(batch_state.now))
+        return quarantined, self._write_dispatches(connection, batch_state, to_micros(batch_state.now))
 
     def _write_events(self, connection: Connection, batch_state: BatchState) -> tuple[Inserted, Inserted]:
         timelines = batch_state.timelines
@@ -195,7 +197,7 @@ class Ledger:
         added = self._add_events.execute(connection, [*timelines.new.values()])
         return added, self._put_events.execute(connection, [*timelines.revised.values()])
 
-    def _write_dispatches(self, connection: Connection, batch_state: BatchState, now: int) -> None:
+    def _write_dispatches(self, connection: Connection, batch_state: BatchState, now: int) -> Inserted:
         """Add the changes to the outbox of each target that wants them."""
         wanted = [
             (subscription.target, change)
@@ -212,8 +214,8 @@ class Ledger:
             first.add(tracker)
             rows.append(DispatchRow(*tracker, change.move or 0, change.event_id or "", due_at, 0, None, None, now))
         if rows:
-            self._add_dispatches.execute(connection, rows)
             note_changes(connection)
+        return self._add_dispatches.execute(connection, rows)
 
     def _write_shipment_changes(
         self, connection: Connection, batch_state: BatchState

@@ -5,11 +5,15 @@ from typing import Any
 from sqlalchemy import Connection
 
 from receiver.errors import ConfigurationError, StorageUnavailable
+from receiver.storage.tables.metadata import METADATA
 
 _SETTINGS = "settings"  # the key in the `info` of a connection for the settings of each transaction
 _MIGRATION_LOCK = 7_242_365  # an arbitrary fixed number
 _PACKAGES_LOCK = 7_242_366
 _LOCK_SECONDS = 5
+_UNLOGGED = (
+    "SELECT relname FROM pg_class WHERE oid = ANY (ARRAY(SELECT to_regclass(unnest(%s::text[])))) AND relpersistence <> 'p'"
+)
 _WARNING = "warning"  # the key in the `info` of a connection for the last warning of the server
 
 _WHOLE_TABLES = ("enable_seqscan", "enable_hashjoin", "enable_mergejoin", "enable_bitmapscan")
@@ -26,9 +30,13 @@ _WRITER_SETTINGS = ", ".join([_NO_JIT, *(f"set_config('{plan}', 'off', {{0}})" f
 
 
 def prepare_writer(connection: Any, record: Any) -> None:
-    """Set up a new writing connection. Raises ConfigurationError for another encoding than UTF-8."""
+    """Set up a new writing connection.
+
+    Raises ConfigurationError for another encoding than UTF-8, StorageUnavailable for tables that a crash empties.
+    """
     connection.prepared_max = 1000
     connection.add_notice_handler(lambda notice: _note_warning(record.info, notice))
+    _check_logged(connection)
     _set(connection, record, _WRITER_SETTINGS)
 
 
@@ -84,6 +92,14 @@ def _check_encoding(connection: Any) -> None:
         )
     if client != "UTF8":
         raise ConfigurationError(f"RECEIVER_DATABASE_URL: client_encoding is {client}; expected UTF8, or leave it out.")
+
+
+def _check_logged(connection: Any) -> None:
+    """Raise StorageUnavailable if a table of ours is unlogged: a crash empties it, and no standby has it."""
+    unlogged = [name for (name,) in connection.execute(_UNLOGGED, [list(METADATA.tables)]).fetchall()]
+    if unlogged:
+        remedy = f"Run `ALTER TABLE {unlogged[0]} SET LOGGED`"
+        raise StorageUnavailable(f"A crash of the server would empty the unlogged tables {', '.join(unlogged)}. {remedy}.")
 
 
 def _note_warning(info: dict[str, Any], notice: Any) -> None:

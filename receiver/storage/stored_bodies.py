@@ -9,7 +9,7 @@ from receiver.domain.rows import BodyRow
 from receiver.errors import BodyDamaged
 from receiver.storage.database import Database
 from receiver.storage.packed_bodies import BodyPacker, unpack
-from receiver.storage.statements import Insert
+from receiver.storage.statements import Insert, Inserted
 from receiver.storage.tables.ledger import BodyTable, DeliveryTable
 from receiver.storage.tables.metadata import table_of
 from receiver.storage.version import may_pack
@@ -25,12 +25,11 @@ class BodyWriter:
         self._packer = BodyPacker()
         self._may_pack: bool | None = None
 
-    def add(self, connection: Connection, rows: Sequence[tuple[str, BodyRow]]) -> None:
+    def add(self, connection: Connection, rows: Sequence[tuple[str, BodyRow]]) -> Inserted:
         """Add contents as they arrived, each with the source of its delivery. A frame (of a damaged body) is added as it is."""
         if self.may_pack(connection):
-            self._insert.execute(connection, [self._pack(source, row) for source, row in rows])
-        else:
-            self._insert.execute(connection, [row for _, row in rows])
+            return self._insert.execute(connection, [self._pack(source, row) for source, row in rows])
+        return self._insert.execute(connection, [row for _, row in rows])
 
     def may_pack(self, connection: Connection) -> bool:
         """Tell whether rows are packed. The first call reads that; call it before a pipeline."""

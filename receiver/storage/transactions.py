@@ -1,15 +1,17 @@
 """Transactions on the one connection that writes: retries, and a new connection after a fault."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
 from sqlalchemy import Connection
 
-from receiver.errors import StorageUnavailable
+from receiver.errors import RowsRefused, StorageUnavailable
+from receiver.storage.additions import explain_additions, find_additions
 from receiver.storage.database import Database
 from receiver.storage.engines import checkpoint, checkpoint_passive, has_lost_sync
-from receiver.storage.faults import Fault, find_fault, helps_to_reconnect
+from receiver.storage.faults import Fault, database_errors, find_fault, helps_to_reconnect, is_refusal, quotes_value
 from receiver.storage.files import DatabaseFileLost, OpenFiles, WalFileLost
 from receiver.storage.notifications import has_noted, notify
 from receiver.storage.postgresql import check_open, take_warning
@@ -39,7 +41,7 @@ class Transactions:
 
         `work` runs again if another process was first with a key. After a fault of the database it runs once more, on a new
         connection, unless the commit itself failed, because it may have happened. Raises StorageUnavailable if the database is
-        at fault, and any other error of `work`. After an error nothing is stored.
+        at fault (RowsRefused if it may take other rows), and any other error of `work`. After an error nothing is stored.
         """
         repeated = False
         for _ in range(_MAX_ATTEMPTS):
@@ -49,6 +51,8 @@ class Transactions:
                 fault = find_fault(error)
                 if fault is Fault.RACE:
                     continue
+                if is_refusal(error) and (additions := self._find_additions()):
+                    raise RowsRefused(f"{self._explain_refusal(error)}. {additions}") from error
                 if fault is not Fault.STORAGE:
                     raise
                 self._drop(error)
@@ -56,7 +60,22 @@ class Transactions:
                 if repeated or self._committing or not helps_to_reconnect(error):
                     raise StorageUnavailable(self._database.explain(error)) from error
                 repeated = True
+        if additions := self._find_additions():
+            raise RowsRefused(f"{self._database}: rows were dropped. {additions}")
         raise StorageUnavailable(f"{self._database}: other processes were first {_MAX_ATTEMPTS} times in a row")
+
+    def _find_additions(self) -> str | None:
+        """Name what may refuse or drop rows and is not ours; None if there is nothing, or if it cannot be found out."""
+        with suppress(StorageUnavailable, *database_errors()):
+            connection = self._ready()
+            with connection.begin():
+                additions = find_additions(connection)
+            return explain_additions(additions) if additions else None
+        return None
+
+    def _explain_refusal(self, error: Exception) -> str:
+        """Return one line about a refused row, without the value that PostgreSQL quotes."""
+        return f"{self._database}: a value was refused" if quotes_value(error) else self._database.explain(error)
 
     def _attempt(self, work: Callable[[Connection], _T]) -> _T:
         self._committing = False

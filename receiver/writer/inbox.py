@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from receiver.domain.changes import Subscription
 from receiver.domain.records import Answer, Delivery, Message, Submission
 from receiver.domain.rows import DeliveryRow
-from receiver.errors import ReadingFailed, ReceiverError, name_error
+from receiver.errors import ReadingFailed, ReceiverError, RowsRefused, name_error
 from receiver.storage.batches import BatchKeeper
 from receiver.writer.commands.operators import NoteTokenUses
 from receiver.writer.executor import CommandExecutor
@@ -42,16 +42,16 @@ class Inbox:
 
         If a batch fails because of its content, or because our own code failed, it is decided again one delivery at a time, so
         that one bad body harms no other. A delivery that fails alone is stored with all its messages in quarantine. After an
-        error of the database nothing is stored. Never raises.
+        error of the database nothing is stored, except that what refused some rows may take the others. Never raises.
         """
         try:
             return [*self._run(batch, now)]
-        except ReceiverError as error:
-            self._fault = error.message
-            return [None] * len(batch)
         except Exception as error:
-            if len(batch) > 1:
+            if len(batch) > 1 and (isinstance(error, RowsRefused) or not isinstance(error, ReceiverError)):
                 return [answer for submission in batch for answer in self.keep([submission], now)]
+            if isinstance(error, ReceiverError):
+                self._fault = error.message
+                return [None] * len(batch)
             _log.error("delivery_undecidable", delivery_id=batch[0].delivery.id, error=name_error(error))
             return [self._keep_undecidable(batch[0], now)]
 

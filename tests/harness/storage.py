@@ -136,17 +136,8 @@ def hold_up(url: str, tables: str = "deliveries, messages") -> Iterator[None]:
         file.close()
 
 
-_POISON = {
-    "sqlite": (
-        "CREATE TRIGGER poison BEFORE INSERT ON messages WHEN NEW.message_id = 'poison' BEGIN SELECT RAISE(ABORT, 'poison'); END",
-    ),
-    "postgresql": (
-        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE check_violation; END $$",
-        "CREATE TRIGGER poison BEFORE INSERT ON messages FOR EACH ROW WHEN (NEW.message_id = 'poison') EXECUTE FUNCTION refuse()",
-    ),
-}
-
-
-def poison(url: str) -> None:
-    """Make the database refuse the message called `poison`, as it refuses a value that it cannot take."""
-    change(url, *_POISON["sqlite" if Database(url).is_sqlite else "postgresql"])
+def poison(url: str, tracker_id: str) -> None:
+    """Make our code fail on each new event of a tracker: the time in its stored row cannot be read. To heal, delete the row."""
+    unknown = dict.fromkeys(("snapshot_generated_at", "created_at", "moved_at", "moves"), 0)
+    texts = {"subject": "parcel", "snapshot_message_id": "", "latest_occurrence": "never"}
+    add_row(url, "trackers", source="ship24", tracker_id=tracker_id, version=1, **unknown, **texts)

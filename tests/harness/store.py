@@ -54,6 +54,13 @@ def submission(body: bytes) -> Submission:
     return intake.parse_delivery(_SHIP24, delivery(body))
 
 
+def poisoned(body: bytes) -> Submission:
+    """Return a submission with an event that no database can store: its number has more than 64 bits, as no reader lets by."""
+    made = submission(body)
+    bad = (message._replace(events=tuple(e._replace(order=2**70) for e in message.events)) for message in made.messages)
+    return made._replace(messages=tuple(bad))
+
+
 def outcomes(answer: Answer) -> list[str]:
     """Return what became of the messages, in body order."""
     assert answer.status == 200, answer.body
@@ -73,7 +80,11 @@ class Store:
 
     def keep(self, *bodies: bytes) -> list[Answer]:
         """Store deliveries in one batch."""
-        answers = self.inbox.keep([submission(body) for body in bodies], NOW)
+        return self.keep_submissions(*map(submission, bodies))
+
+    def keep_submissions(self, *submissions: Submission) -> list[Answer]:
+        """Store submissions in one batch."""
+        answers = self.inbox.keep(submissions, NOW)
         assert None not in answers, "the database was at fault"
         return [answer for answer in answers if answer is not None]
 

@@ -111,9 +111,9 @@ def test_no_secret_is_in_a_file_a_row_a_log_or_an_answer_on_sqlite(
     service: StartService, sqlite_url: str, tmp_path: Path
 ) -> None:
     running = service(sqlite_url, **settings_with_secrets())
-    poison(sqlite_url)
+    poison(sqlite_url, "poisoned")
     answers = call_with_secrets(running)
-    answers.append(running.post(ship24.single("poison"), token=PLANTED))
+    answers.append(running.post(ship24.single("poison", tracker_id="poisoned"), token=PLANTED))
     assert {200, 400, 401, 404, 405, 422} <= {answer.status for answer in answers}
     places = {f"answer {number}": repr(answer).encode() for number, answer in enumerate(answers)}
     places["broken"] = break_the_rules(running)
@@ -128,9 +128,9 @@ def test_no_secret_is_in_a_file_a_row_a_log_or_an_answer_on_sqlite(
 def test_no_secret_is_in_a_row_a_log_or_an_answer_on_postgresql(service: StartService, own_cluster: Cluster) -> None:
     url = own_cluster.create_database("secretive").replace("postgres@", f"postgres:{quote(PASSWORD, safe='')}@")
     running = service(url, **settings_with_secrets())
-    poison(url)
+    poison(url, "poisoned")
     answers = call_with_secrets(running)
-    answers.append(running.post(ship24.single("poison"), token=PLANTED))
+    answers.append(running.post(ship24.single("poison", tracker_id="poisoned"), token=PLANTED))
     own_cluster.stop("immediate")
     answers.append(running.post(ship24.single(), token=PLANTED))
     answers.append(running.get("/readyz"))

@@ -14,7 +14,6 @@ from tests.harness.endpoint import HANG, TAKE, Answer, Call, Endpoint, answering
 from tests.harness.relay import QUICK, relaying
 from tests.harness.rows import Row, count_rows, table_rows
 from tests.harness.service import wait_until
-from tests.harness.storage import change as change_database
 from tests.harness.storage import delete_rows, make_tables
 from tests.harness.store import Store
 
@@ -168,21 +167,14 @@ def test_what_takes_too_long_is_said_in_words(url: str) -> None:
 
 def test_an_outcome_that_cannot_be_stored_harms_no_other(url: str) -> None:
     keep(url, [("bad", 1), *((f"t{number}", 1) for number in range(10))])
-    refuse(url)
 
     def choose(call: Call) -> Answer:
         return say(418) if call.change["tracker_id"] == "bad" else TAKE
 
-    with answering(choose=choose) as endpoint, relaying(url, shop(endpoint), policy=QUICK._replace(delays_seconds=(FAR,))):
+    with (
+        answering(choose=choose) as endpoint,
+        relaying(url, shop(endpoint), policy=QUICK._replace(delays_seconds=(FAR,)), refused_error="418"),
+    ):
         wait_until(lambda: [(row["tracker_id"], row["attempts"]) for row in rows(url)] == [("bad", 1)], "all were put down")
     assert rows(url)[0]["error"] == "The error cannot be stored; the log says why."
     assert sorted(change["tracker_id"] for change in endpoint.changes) == ["bad", *(f"t{number}" for number in range(10))]
-
-
-def refuse(url: str) -> None:
-    """Make the database refuse an error that names the status 418, as it would a text that it cannot take."""
-    if url.startswith("sqlite"):
-        when = "BEFORE UPDATE ON dispatches WHEN NEW.error LIKE '%418%'"
-        change_database(url, f"CREATE TRIGGER refuse {when} BEGIN SELECT RAISE(ABORT, 'refused'); END")
-    else:
-        change_database(url, "ALTER TABLE dispatches ADD CHECK (error NOT LIKE '%%418%%')")

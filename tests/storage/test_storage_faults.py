@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
 
@@ -37,6 +38,7 @@ from tests.harness.table import each_row
 
 SHIP24 = next(source for source in make_sources({}, {}) if source.name == "ship24")
 OPS = "the-ops-token-of-these-tests"
+TOO_LONG = "22001"
 STATES = sorted({str(state) for kind in vars(errors).values() if isinstance(state := getattr(kind, "sqlstate", None), str)})
 
 
@@ -53,9 +55,9 @@ def sqlite_error(name: str) -> sqlite3.Error:
     return error
 
 
-def test_of_all_states_of_postgresql_only_three_classes_are_content() -> None:
+def test_of_all_states_of_postgresql_only_two_classes_are_content() -> None:
     expected = dict.fromkeys(STATES, Fault.STORAGE) | dict.fromkeys(("40001", "40P01"), Fault.RACE)
-    expected |= {state: Fault.CONTENT for state in STATES if state[:2] in {"22", "23", "54"}}
+    expected |= {state: Fault.CONTENT for state in STATES if state[:2] in {"22", "54"} and state != TOO_LONG}
     assert {state: find_fault(errors.lookup(state)("something")) for state in STATES} == expected
     assert {state: find_fault(wrapped(errors.lookup(state)("something"))) for state in STATES} == expected
 
@@ -63,8 +65,7 @@ def test_of_all_states_of_postgresql_only_three_classes_are_content() -> None:
 @each_row(
     ("name", "fault"),
     [
-        ("SQLITE_CONSTRAINT_TRIGGER", Fault.CONTENT),
-        ("SQLITE_CONSTRAINT_PRIMARYKEY", Fault.CONTENT),
+        *((f"SQLITE_CONSTRAINT_{name}", Fault.STORAGE) for name in ("TRIGGER", "CHECK", "FOREIGNKEY", "DATATYPE", "UNIQUE")),
         ("SQLITE_TOOBIG", Fault.CONTENT),
         ("SQLITE_MISMATCH", Fault.CONTENT),
         *((f"SQLITE_{name}", Fault.STORAGE) for name in ("ERROR", "BUSY", "FULL", "IOERR_FSYNC", "CORRUPT", "READONLY_DBMOVED")),
@@ -73,6 +74,46 @@ def test_of_all_states_of_postgresql_only_three_classes_are_content() -> None:
 )
 def test_of_the_results_of_sqlite_those_about_a_value_are_content(name: str, fault: Fault) -> None:
     assert (find_fault(sqlite_error(name)), find_fault(wrapped(sqlite_error(name)))) == (fault, fault)
+
+
+@each_row(
+    ("name", "words", "fault"),
+    [
+        ("PRIMARYKEY", "UNIQUE constraint failed: messages.source, messages.message_id", Fault.CONTENT),
+        ("UNIQUE", "UNIQUE constraint failed: messages.source", Fault.STORAGE),
+        ("UNIQUE", "UNIQUE constraint failed: index 'theirs'", Fault.STORAGE),
+        ("PRIMARYKEY", "UNIQUE constraint failed: theirs.source", Fault.STORAGE),
+        ("NOTNULL", "NOT NULL constraint failed: messages.topic", Fault.CONTENT),
+        ("NOTNULL", "NOT NULL constraint failed: messages.reason", Fault.STORAGE),
+        ("NOTNULL", "NOT NULL constraint failed: messages.theirs", Fault.STORAGE),
+        ("NOTNULL", "NOT NULL constraint failed: theirs.topic", Fault.STORAGE),
+    ],
+)
+def test_of_the_constraints_of_sqlite_only_ours_are_content(name: str, words: str, fault: Fault) -> None:
+    error = sqlite3.IntegrityError(words)
+    error.sqlite_errorname = f"SQLITE_CONSTRAINT_{name}"
+    assert find_fault(wrapped(error)) is fault
+
+
+@each_row(
+    ("statement", "fault"),
+    [
+        ("INSERT INTO table_versions VALUES ('v', '', '', 0), ('v', '', '', 0)", Fault.CONTENT),
+        ("INSERT INTO table_versions VALUES ('v', '', '', NULL)", Fault.CONTENT),
+        ("INSERT INTO alarms VALUES ('a', 'b', 0, 0, 'c', NULL), ('d', 'e', 0, 0, 'c', NULL)", Fault.STORAGE),
+        ("INSERT INTO alarms VALUES ('a', 'b', 0, NULL, 'f', NULL)", Fault.STORAGE),
+    ],
+)
+def test_of_the_constraints_of_postgresql_only_ours_are_content(postgresql_url: str, statement: str, fault: Fault) -> None:
+    make_tables(postgresql_url)
+    database = Database(postgresql_url)
+    with closing(database), database.connect_writer() as connection:
+        connection.execute(text("CREATE UNIQUE INDEX theirs ON alarms (message)"))
+        connection.execute(text("ALTER TABLE alarms ALTER COLUMN ended_at SET NOT NULL"))
+        with pytest.raises(DBAPIError) as raised:
+            connection.execute(text(statement))
+        connection.rollback()
+    assert find_fault(raised.value) is fault
 
 
 @each_row(

@@ -10,12 +10,11 @@ from receiver.clock import to_micros
 from receiver.domain.traffic import DAY, HOUR
 from receiver.sources import intake
 from receiver.storage import queries
-from receiver.storage.database import Database
 from tests.conftest import StartService
 from tests.harness import ship24
 from tests.harness.command import run_command
 from tests.harness.service import Service
-from tests.harness.storage import change, make_tables, poison
+from tests.harness.storage import delete_rows, make_tables, poison
 from tests.harness.store import NOW, delivery, opened
 from tests.monitoring.test_alarm_monitor import watching
 from tests.monitoring.test_metrics import labelled, scrape
@@ -31,11 +30,11 @@ def ask_doctor(running: Service) -> dict[str, Any]:
 
 def test_it_is_counted_and_doctor_names_the_command_that_replays_it(service: StartService, database_url: str) -> None:
     make_tables(database_url)
-    poison(database_url)
+    poison(database_url, "poisoned")
     running = service(database_url, ops_tokens=OPS)
     assert scrape(running)[labelled("receiver_undecidable_total", source="ship24")] == 0
-    running.post(ship24.body(ship24.item("poison"), ship24.item("beside")))
-    change(database_url, "DROP TRIGGER poison" if Database(database_url).is_sqlite else "DROP TRIGGER poison ON messages")
+    running.post(ship24.body(ship24.item("poison", "poisoned"), ship24.item("beside")))
+    delete_rows(database_url, "trackers", tracker_id="poisoned")
     finding = ask_doctor(running)["ship24 undecidable"]
     assert (finding["verdict"], "failed to process 2 of" in finding["finding"]) == ("warn", True)
     _, *command = shlex.split(finding["finding"].split("`")[1])
@@ -47,18 +46,18 @@ def test_it_is_counted_and_doctor_names_the_command_that_replays_it(service: Sta
 
 def test_the_metric_counts_messages_that_were_not_decided(service: StartService, database_url: str) -> None:
     make_tables(database_url)
-    poison(database_url)
+    poison(database_url, "poisoned")
     running = service(database_url, ops_tokens=OPS)
-    running.post(ship24.body(ship24.item("poison"), ship24.item("beside")))
+    running.post(ship24.body(ship24.item("poison", "poisoned"), ship24.item("beside")))
     assert scrape(running)[labelled("receiver_undecidable_total", source="ship24")] == 2
 
 
 def test_an_alarm_of_its_own_begins_at_the_first_one_and_ends_after_a_day(database_url: str) -> None:
     make_tables(database_url)
-    poison(database_url)
+    poison(database_url, "poisoned")
     at = to_micros(NOW)
     with opened(database_url) as store:
-        store.keep(ship24.single("poison"))
+        store.keep(ship24.single("poison", tracker_id="poisoned"))
     with watching(database_url) as watcher:
         (began,) = watcher.step(at)
         assert (began.alarm, began.subject, began.state) == ("undecidable", "ship24", "began")
