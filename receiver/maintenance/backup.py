@@ -40,9 +40,9 @@ def prepare_backup(file: Path, owner: os.stat_result | None) -> Backup:
         words = "another backup is writing it, or was broken off. If none runs, remove it"
         raise ConfigurationError(f"{backup.partial} exists: {words}.") from None
     try:
-        if owner is not None and os.geteuid() == 0:
-            os.fchown(descriptor, owner.st_uid, owner.st_gid)
         with naming(backup.partial):
+            if owner is not None and os.geteuid() == 0:
+                os.fchown(descriptor, owner.st_uid, owner.st_gid)
             os.write(descriptor, backup.proof.encode())
     except BaseException:
         backup.partial.unlink()

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from receiver import clock
-from receiver.errors import SchemaOutdated
+from receiver.errors import ConfigurationError, SchemaOutdated
 from receiver.storage.database_copies import CopyFacts, read_copy
 from receiver.storage.lock import WriterLock
 from receiver.storage.stepwise_backup import naming, sync_file
@@ -28,8 +28,9 @@ def restore(path: Path, file: Path, advance: Callable[[int], object], interrupte
     """Check the copy `file`, move the files of the database aside, and put the copy at `path`.
 
     `advance` gets the number of bytes of each piece. Raises WriterTaken while a service has the database, SchemaOutdated for a
-    copy of a later version, StorageUnavailable for a bad copy, OSError, and KeyboardInterrupt. After an error nothing has
-    changed, unless a file could not be moved: then there is no database until this has run again.
+    copy of a later version, ConfigurationError for one with the name of our new file, StorageUnavailable for a bad copy, OSError,
+    and KeyboardInterrupt. After an error nothing has changed, unless a file could not be moved: then there is no database until
+    this has run again.
     """
     facts = read_copy(file, interrupted)
     if facts.version.is_later and (reason := explain_mismatch(facts.version)):
@@ -37,6 +38,8 @@ def restore(path: Path, file: Path, advance: Callable[[int], object], interrupte
     with closing(WriterLock(path, create=True)):
         path = Path(os.path.realpath(path))  # SQLite puts the WAL beside the file itself, not beside a link to it
         fresh = Path(f"{path}.restoring")
+        if fresh.exists() and fresh.samefile(file):
+            raise ConfigurationError(f"{file} has the name of the file that this command makes. Give it another name.")
         try:
             _copy(file, fresh, advance, interrupted)
             _give_to_owner(fresh, path)

@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from stat import S_ISREG
 from typing import NamedTuple
 
 from sqlalchemy import Connection, select
@@ -57,6 +58,8 @@ def read_copy(file: Path, interrupted: Callable[[], bool], *, with_bodies: bool 
 
 def _check_file(file: Path) -> None:
     try:
+        if not S_ISREG(file.stat().st_mode):  # a pipe would be waited for, and could be read only once
+            raise StorageUnavailable(f"{file} is not a regular file.")
         with file.open("rb") as opened:
             begins = opened.read(len(_MAGIC))
     except OSError as error:

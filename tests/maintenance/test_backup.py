@@ -172,6 +172,11 @@ def empty(copy: Path) -> None:
         connection.execute("CREATE TABLE other (id)")
 
 
+def become_pipe(copy: Path) -> None:
+    copy.unlink()
+    os.mkfifo(copy)
+
+
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
@@ -181,6 +186,7 @@ def empty(copy: Path) -> None:
         (remove, "No such file"),
         (add_wal, "has a write-ahead log beside it"),
         (empty, "is no database of receiver"),
+        (become_pipe, "is not a regular file"),
     ],
 )
 def test_a_bad_copy_is_named_and_never_restored(url: str, copy: Path, spoil: object, words: str) -> None:
@@ -197,6 +203,13 @@ def test_a_copy_of_a_later_version_is_not_restored(url: str, copy: Path) -> None
     before = contents(url)
     assert "a later version of receiver" in run(copy.parent, environment(url), "restore", "copy.db", code=2)
     assert differing(before, contents(url)) == set()
+
+
+def test_a_copy_with_the_name_of_the_file_that_restore_makes_is_not_removed(url: str, copy: Path) -> None:
+    (file,) = Path(url.removeprefix("sqlite:///")).parent.glob("*.db")
+    kept = copy.rename(f"{file}.restoring")
+    assert "another name" in run(kept.parent, environment(url), "restore", str(kept), code=2)
+    assert kept.exists()
 
 
 # Restore
