@@ -28,9 +28,7 @@ _STAYS = (
     "of the database are not changed."
 )
 _LOG = "The WAL could not be emptied because of a reader. It contains deleted bytes until the service is restarted."
-_DAMAGED = (
-    "They stay until retention deletes them, and may name this person. To erase from them, restore a copy of the database first."
-)
+_UNSEARCHED = "They stay until retention deletes them, and may name this person."
 _VACUUM = "PostgreSQL keeps deleted bytes in its files until its next vacuum. No query and no dump shows them."
 
 
@@ -74,7 +72,8 @@ def forget(tracker: str | None, person: str | None, *, yes: bool, as_json: bool)
         elif not receipt.wal_checkpointed:
             click.echo(_LOG)
     if unreadable := receipt.counts.unreadable:
-        complain(f"Not searched: {count(unreadable, 'damaged body', 'damaged bodies')}. {_DAMAGED}")
+        bodies = count(unreadable, "body that is damaged or no text", "bodies that are damaged or no text")
+        complain(f"Not searched: {bodies}. {_UNSEARCHED}")
         raise click.exceptions.Exit(1)
 
 
@@ -95,7 +94,7 @@ def _show(receipt: ErasureReceipt) -> None:
     done = receipt.as_json()
     words = {"removed": "bodies removed", "rewritten": "bodies rewritten", "emptied": "emptied in quarantine"}
     if receipt.counts.unreadable:
-        words["unreadable"] = "damaged, not searched"
+        words["unreadable"] = "not searched"
     trackers = [("tracker", name) for name in done["trackers"]]
     show_pairs((("erased at", zoned(done["erased_at"])), *trackers, *((words[name], str(done[name])) for name in words)))
     click.echo(_STAYS)

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from receiver.clock import iso
+from receiver.domain.body_search import find_names
 from receiver.domain.reading import read_json
 from receiver.domain.records import Message
 from receiver.errors import InvalidJson, Unreadable
@@ -45,7 +46,8 @@ class StoredPart(NamedTuple):
 class StoredBody(NamedTuple):
     """The stored content of a delivery. `body` is None if it was pruned.
 
-    `positions` are the known positions of the tracker's items, `parts` the parts in quarantine.
+    `positions` are the known positions of the tracker's items, `parts` the parts in quarantine. With `is_damaged`, the stored
+    bytes of the body are not those that were written.
     """
 
     delivery_id: str
@@ -53,19 +55,24 @@ class StoredBody(NamedTuple):
     body: bytes | None
     positions: frozenset[int]
     parts: tuple[StoredPart, ...]
+    is_damaged: bool = False
 
 
 class Erasure(NamedTuple):
-    """The plan for a delivery. `removed`: remove its body. `body`: its new body, if any. `parts`: ids in quarantine to empty."""
+    """The plan for a delivery. `removed`: remove its body. `body`: its new body, if any. `parts`: ids in quarantine to empty.
+
+    With `unsearched`, its body stays, and nobody can tell whether it names the tracker.
+    """
 
     delivery_id: str
     removed: bool
     body: bytes | None
     parts: tuple[str, ...]
+    unsearched: bool = False
 
 
 class ErasureCounts(NamedTuple):
-    """The numbers of removed bodies, rewritten bodies, emptied parts in quarantine, and bodies that could not be read."""
+    """The numbers of removed bodies, rewritten bodies, emptied parts in quarantine, and bodies that could not be searched."""
 
     removed: int = 0
     rewritten: int = 0
@@ -76,7 +83,7 @@ class ErasureCounts(NamedTuple):
         """Return the counts with one more delivery."""
         rewritten = self.rewritten + (erasure.body is not None)
         emptied = self.emptied + len(erasure.parts)
-        return self._replace(removed=self.removed + erasure.removed, rewritten=rewritten, emptied=emptied)
+        return ErasureCounts(self.removed + erasure.removed, rewritten, emptied, self.unreadable + erasure.unsearched)
 
     def plus(self, other: "ErasureCounts") -> "ErasureCounts":
         """Return the sum of the counts of two trackers."""
@@ -108,15 +115,20 @@ def plan_erasure(subject: ErasureSubject, stored: StoredBody, split: ReadItems |
     """
     removed, body, positions = _plan_body(subject, stored, split)
     parts = tuple(part.id for part in stored.parts if part.raw and (part.position in positions or _is_part_of(part, subject)))
-    return Erasure(stored.delivery_id, removed, body, parts) if removed or body is not None or parts else None
+    if removed or body is not None or parts or removed is None:
+        return Erasure(stored.delivery_id, bool(removed), body, parts, unsearched=removed is None)
+    return None
 
 
 def _plan_body(
     subject: ErasureSubject, stored: StoredBody, split: ReadItems | None
-) -> tuple[bool, bytes | None, Collection[int]]:
-    """Return whether to remove the body, the body that replaces it (None: none), and the positions of the tracker's items."""
+) -> tuple[bool | None, bytes | None, Collection[int]]:
+    """Return whether to remove the body, the body that replaces it (None: none), and the positions of the tracker's items.
+
+    None: the body stays, and nobody can tell whether it names the tracker.
+    """
     if stored.body is None:
-        return False, None, stored.positions
+        return None if stored.is_damaged else False, None, stored.positions
     try:
         messages = split(stored.body) if split is not None else None
     except Unreadable:
@@ -125,6 +137,9 @@ def _plan_body(
         return bool(stored.positions) or mentions(stored.body, subject.names), None, stored.positions
     remaining = {message.position for message in messages if message.raw != BLANK}
     positions = {message.position for message in messages if _is_about(message, subject)} | stored.positions
+    too_deep = {message.position for message in messages if not message.raw}
+    if too_deep and mentions(stored.body, subject.names):  # such an item cannot be searched by itself
+        positions |= too_deep
     if not positions & remaining:
         return False, None, positions
     body = blank_items(stored.body, split, positions) if split is not None and remaining - positions else None
@@ -149,10 +164,9 @@ def blank_items(body: bytes, split: ReadItems, positions: Collection[int]) -> by
     return written if len(after) == len(before) and _are_blanked(before, after, positions) else None
 
 
-def mentions(content: bytes, names: Sequence[str]) -> bool:
-    """Tell whether JSON contains one of these names, ignoring case."""
-    lower = content.lower()
-    return any(orjson.dumps(name)[1:-1].lower() in lower for name in names if len(name) >= _MIN_NAME_CHARACTERS)
+def mentions(content: bytes, names: Sequence[str]) -> bool | None:
+    """Tell whether content contains one of these names, ignoring case; None if it cannot be searched."""
+    return find_names(content, [name for name in names if len(name) >= _MIN_NAME_CHARACTERS])
 
 
 def _find_lists(root: Any) -> list[list[Any]]:
@@ -169,12 +183,12 @@ def _are_blanked(before: Sequence[Message], after: Sequence[Message], positions:
 def _is_about(message: Message, subject: ErasureSubject) -> bool:
     """Tell whether an item belongs to the tracker or mentions it.
 
-    A manifest lists its packages, and a quarantined item may have no tracker id.
+    A manifest lists its packages, by their ids or their numbers, and a quarantined item may have no tracker id.
     """
     if message.tracker_id == subject.tracker_id or any(link.package == subject.tracker_id for link in message.links):
         return True
-    return message.tracker_id is None and mentions(message.raw, subject.names)
+    return (message.tracker_id is None or message.subject == "manifest") and bool(mentions(message.raw, subject.names))
 
 
 def _is_part_of(part: StoredPart, subject: ErasureSubject) -> bool:
-    return part.tracker_id == subject.tracker_id or (part.tracker_id is None and mentions(part.raw, subject.names))
+    return part.tracker_id == subject.tracker_id or (part.tracker_id is None and bool(mentions(part.raw, subject.names)))

@@ -6,7 +6,6 @@ from functools import partial
 
 from receiver import clock
 from receiver.domain.erasure import Erasure, ErasureCounts, ErasureReceipt, StoredBody
-from receiver.errors import BodyDamaged
 from receiver.maintenance.execution import MakeEntry, RunQuery
 from receiver.sources import Source
 from receiver.storage.database import Database
@@ -32,7 +31,7 @@ class Eraser:
     async def erase(self, trackers: Sequence[tuple[str, str]], make_entry: MakeEntry) -> ErasureReceipt:
         """Erase all personal data of these trackers and return the receipt. Raises NotFound for an unknown tracker.
 
-        A damaged body is left as it is and counted: nobody can tell whether it names them.
+        A body that cannot be searched is left as it is and counted: nobody can tell whether it names them.
         """
         erased_at = clock.to_micros(clock.now())
         counts = ErasureCounts()
@@ -48,12 +47,8 @@ class Eraser:
         done = ErasureCounts()
         for delivery_id, positions in scope.deliveries.items():
             plan = partial(plan_delivery, self._database, scope.subject, splits, delivery_id, positions)
-            try:
-                erased = await self._erase_delivery(plan)
-            except BodyDamaged:
-                done = done._replace(unreadable=done.unreadable + 1)
-            else:
-                done = done if erased is None else done.add(erased)
+            erased = await self._erase_delivery(plan)
+            done = done if erased is None else done.add(erased)
         return done
 
     async def _erase_delivery(self, plan: Callable[[], tuple[StoredBody, Erasure] | None]) -> Erasure | None:

@@ -4,13 +4,13 @@ The search reads beside the writer, however long it takes. The removal is one tr
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Select, delete, select, union, update
+from sqlalchemy import Connection, Row, Select, delete, select, union, update
 
 from receiver.domain.erasure import Erasure, ErasureSubject, ReadItems, StoredBody, StoredPart, plan_erasure
-from receiver.errors import NotFound
+from receiver.errors import BodyDamaged, NotFound
 from receiver.storage.database import Database
 from receiver.storage.faults import LostRace
 from receiver.storage.queries.pages import is_storable
@@ -21,10 +21,10 @@ from receiver.storage.tables.ledger import (
     BodyTable,
     DeliveryTable,
     EventTable,
-    LinkTable,
     MessageTable,
     QuarantineTable,
     RepeatedMessageTable,
+    SearchTermTable,
     TrackerTable,
 )
 from receiver.storage.tables.metadata import table_of
@@ -32,6 +32,8 @@ from receiver.storage.tables.outbox import DeadTable, DispatchTable
 from receiver.storage.tables.revisions import SUPERSEDED
 
 FORGOTTEN = "(forgotten)"
+
+_MANIFESTS = "manifest-status"  # the kind of the deliveries that list packages
 
 
 class ErasureScope(NamedTuple):
@@ -48,36 +50,33 @@ class ErasureScope(NamedTuple):
 
 def find_scope(database: Database, source: str, tracker_id: str) -> ErasureScope:
     """Return the rows to search. Raises NotFound for an unknown tracker."""
-    trackers, links = table_of(TrackerTable), table_of(LinkTable)
+    trackers = table_of(TrackerTable)
     if not is_storable(source, tracker_id):
         raise NotFound("There is no tracker with this id.")
-    known = select(trackers.c.tracking_number).where(trackers.c.source == source, trackers.c.tracker_id == tracker_id)
+    columns = (trackers.c[name] for name in ("subject", "tracking_number", "client_tracker_id", "shipment_reference"))
+    known = select(*columns).where(trackers.c.source == source, trackers.c.tracker_id == tracker_id)
     with database.read() as connection:
-        number = connection.execute(known).first()
+        tracker = connection.execute(known).first()
         found: dict[str, set[int]] = defaultdict(set)
         for delivery_id, position in _read_positions(connection, source, tracker_id):
             found[delivery_id].add(position)
-        if number is None and not found:
+        if tracker is None and not found:
             raise NotFound(f"There is no tracker {tracker_id} of {source}.")
-        manifests = select(links.c.manifest).where(links.c.source == source, links.c.package == tracker_id)
-        for manifest in connection.execute(manifests).scalars().all():
-            for delivery_id, _ in _read_positions(connection, source, manifest):
+        if tracker is None or tracker.subject == "package":
+            for delivery_id in connection.execute(_select_manifests(source)).scalars():
                 found[delivery_id].update()
         for delivery_id in connection.execute(_select_unknown(source)).scalars():
             found[delivery_id].update()
         failures = tuple(_read_failures(connection, source, tracker_id))
-    names = (tracker_id, *(number or ()))
-    subject = ErasureSubject(source, tracker_id, tuple(name for name in names if name))
+        numbers = _read_numbers(connection, source, tracker_id, tracker) if tracker is not None else ()
+    subject = ErasureSubject(source, tracker_id, (tracker_id, *numbers))
     return ErasureScope(subject, {delivery_id: frozenset(found[delivery_id]) for delivery_id in sorted(found)}, failures)
 
 
 def plan_delivery(
     database: Database, subject: ErasureSubject, splits: Mapping[str, ReadItems], delivery_id: str, positions: frozenset[int]
 ) -> tuple[StoredBody, Erasure] | None:
-    """Return a delivery as it was read and the plan for it, or None if it needs none. `splits` are parsers by kind.
-
-    Raises BodyDamaged.
-    """
+    """Return a delivery as it was read and the plan for it, or None if it needs none. `splits` are parsers by kind."""
     with database.read() as connection:
         stored = _read_body(connection, delivery_id, positions)
     erasure = plan_erasure(subject, stored, splits.get(stored.kind))
@@ -88,10 +87,14 @@ def _read_body(connection: Connection, delivery_id: str, positions: frozenset[in
     deliveries, quarantine = table_of(DeliveryTable), table_of(QuarantineTable)
     columns = (quarantine.c[name] for name in StoredPart._fields)
     kind = connection.execute(select(deliveries.c.kind).where(deliveries.c.id == delivery_id)).scalar()
-    stored = read_body(connection, delivery_id)
+    is_damaged = False
+    try:
+        stored = read_body(connection, delivery_id)
+    except BodyDamaged:
+        stored, is_damaged = None, True
     parts = connection.execute(select(*columns).where(quarantine.c.delivery_id == delivery_id).order_by(quarantine.c.id)).all()
     stored_parts = tuple(StoredPart(part.id, part.position, part.tracker_id, bytes(part.raw)) for part in parts)
-    return StoredBody(delivery_id, kind or "", None if stored is None else stored.body, positions, stored_parts)
+    return StoredBody(delivery_id, kind or "", None if stored is None else stored.body, positions, stored_parts, is_damaged)
 
 
 def forget_tracker(connection: Connection, source: str, tracker_id: str, failures: tuple[tuple[str, int], ...]) -> None:
@@ -153,6 +156,21 @@ def _select_unknown(source: str) -> Any:
     nameless = select(quarantine.c.delivery_id).where(quarantine.c.source == source, quarantine.c.tracker_id.is_(None))
     other = select(repeated.c.delivery_id).where(repeated.c.source == source, repeated.c.reason == "content_differs")
     return union(unreadable, nameless, other)
+
+
+def _select_manifests(source: str) -> Any:
+    """Select the stored bodies about manifests. A package may be in any of them: only its last manifest is on record."""
+    deliveries, bodies = table_of(DeliveryTable), table_of(BodyTable)
+    of_manifests = deliveries.c.source == source, deliveries.c.kind == _MANIFESTS
+    return select(deliveries.c.id).join(bodies, bodies.c.delivery_id == deliveries.c.id).where(*of_manifests)
+
+
+def _read_numbers(connection: Connection, source: str, tracker_id: str, tracker: Row[Any]) -> Sequence[str]:
+    """Return the tracking numbers of a tracker, its past ones too. Its present references may be those of other trackers."""
+    terms = table_of(SearchTermTable)
+    own = connection.execute(select(terms.c.term).where(terms.c.source == source, terms.c.tracker_id == tracker_id)).scalars()
+    shared = {(text or "").casefold() for text in (tracker.client_tracker_id, tracker.shipment_reference)}
+    return [*([tracker.tracking_number] if tracker.tracking_number else ()), *sorted(set(own) - shared)]
 
 
 def _read_failures(connection: Connection, source: str, tracker_id: str) -> Iterator[tuple[str, int]]:

@@ -1,6 +1,8 @@
 """Erasure of one tracker: its personal data is removed everywhere, and nothing else changes."""
 
+import gzip
 import json
+import random
 import sqlite3
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -124,11 +126,35 @@ def test_data_behind_a_duplicate_key_is_erased_too() -> None:
         pytest.param(b'{"data": {"trackings": [{"trackingNumber": "tn-forgotten"}]}}', True, id="names it"),
         pytest.param(b'{"data": {"trackings": [{"trackingNumber": "another"}]}}', False, id="does not"),
         pytest.param(b"{half of it: TN-FORGOTTEN", True, id="no JSON"),
+        pytest.param("{half: TN-FORGOTTEN".encode("utf-16"), True, id="UTF-16"),
+        pytest.param(gzip.compress(b"TN-FORGOTTEN" + random.Random(1).randbytes(5000))[:-2000], True, id="cut gzip"),
+        pytest.param(gzip.compress(b"{half: TN-ANOTHER")[:-4], False, id="cut gzip of another"),
     ],
 )
 def test_an_unreadable_body_goes_if_it_names_the_tracker(content: bytes, goes: bool) -> None:
     planned = plan_erasure(TRACKED, call(content), SPLITS["tracking"])
     assert (planned is not None and planned.removed) == goes
+
+
+def test_of_an_item_that_is_nested_too_deeply_nothing_stays_if_the_body_names_the_tracker() -> None:
+    deep = "[" * 300 + '"TN-FORGOTTEN planted"' + "]" * 300
+    for content, others in (
+        (b'{"trackings": [%b, %b]}', [orjson.dumps(item(tracker_id="other"))]),
+        (b'{"trackings": [%b]}', []),
+    ):
+        planned = plan_erasure(TRACKED, call(content % (deep.encode(), *others)), SPLITS["tracking"])
+        assert planned is not None
+        assert b"planted" not in (planned.body or b"")
+        assert planned.removed == (not others)
+    other = deep.replace("TN-FORGOTTEN", "TN-OTHER")
+    assert plan_erasure(TRACKED, call(b'{"trackings": [%b]}' % other.encode()), SPLITS["tracking"]) is None
+
+
+def test_a_manifest_that_names_a_package_by_its_number_is_erased_with_it() -> None:
+    listed = {"manifest_id": "m", "status": "shipped", "packages": [{"trackingNumber": "tn-forgotten", "firstName": NAME}]}
+    planned = plan_erasure(TRACKED, call(orjson.dumps([listed]), kind="manifest-status"), SPLITS["manifest-status"])
+    assert planned is not None
+    assert planned.removed
 
 
 def test_a_short_number_is_no_name() -> None:
@@ -177,6 +203,17 @@ def test_the_parts_in_quarantine_that_are_of_the_tracker_are_emptied() -> None:
         )
         expected = (["at its place"] if content is None else []) + ["of the tracker", "of nobody, names it"]
         assert planned == Erasure("d", removed=False, body=None, parts=tuple(expected))
+
+
+def test_a_body_that_cannot_be_searched_stays_and_is_counted() -> None:
+    compressed = random.Random(1).randbytes(500)  # as brotli makes it
+    for stored in (call(compressed), call(b"")._replace(body=None, is_damaged=True)):
+        planned = plan_erasure(TRACKED, stored, SPLITS["tracking"])
+        assert planned == Erasure("d", removed=False, body=None, parts=(), unsearched=True)
+        assert ErasureCounts().add(planned) == ErasureCounts(unreadable=1)
+    with_part = call(compressed, parts=[StoredPart("q", 0, "forgotten", b"1")])
+    assert plan_erasure(TRACKED, with_part, None) == Erasure("d", removed=False, body=None, parts=("q",), unsearched=True)
+    assert plan_erasure(TRACKED, call(compressed, 0), None) == Erasure("d", removed=True, body=None, parts=())
 
 
 def test_what_was_erased_is_counted() -> None:
@@ -445,6 +482,27 @@ def test_a_package_and_what_its_manifest_says_of_it(case: ErasureCase) -> None:
     assert case.find_planted() == []
     assert case.verdicts() == before
     assert case.running.call("POST", PACKAGES, json.dumps(package).encode(), headers).outcomes() == ["duplicate"]
+
+
+def test_manifests_that_named_the_package_earlier_are_erased_too(case: ErasureCase) -> None:
+    headers = [("Content-Type", "application/json"), *bearer(SHIIPP)]
+    for number in ("M7", "M8"):
+        manifest = {"manifestId": number, "status": "ready", "packages": [{"packageId": "pkg-person", "firstName": NAME}]}
+        assert case.running.call("POST", MANIFESTS, json.dumps([manifest]).encode(), headers).status == 200
+    package = {"packageId": "pkg-person", "trackingNumber": "1Z999", "firstName": NAME, "manifestId": "M9"}
+    assert case.running.call("POST", PACKAGES, json.dumps(package).encode(), headers).status == 200
+    assert case.forgotten("shiipp/pkg-person").removed == 3
+    assert case.find_planted() == []
+
+
+def test_what_has_an_earlier_number_of_the_tracker_is_erased_too(case: ErasureCase) -> None:
+    case.running.post(body(person("person", "m-1", [event()], "2025-03-01T00:00:00Z")))
+    renumbered = {"trackerId": "person", "trackingNumber": "TN-changed", "clientTrackerId": "planted by many"}
+    case.running.post(body(person("person", "m-2", [event()], "2025-03-02T00:00:00Z", tracker=renumbered)))
+    for number in ("TN-person", "TN-changed", "planted by many"):
+        case.running.post(json.dumps({"trackingNumber": number, "of": CODE}).encode())
+    assert case.forgotten("ship24/person").removed == 4
+    assert [json.loads(each)["trackingNumber"] for each in case.bodies()] == ["planted by many"]
 
 
 def test_messages_of_superseded_versions_are_forgotten_and_the_versions_stay(case: ErasureCase) -> None:

@@ -139,7 +139,7 @@ class ForgetAnswer(Schema):
     removed: int
     rewritten: int
     emptied: int
-    unreadable: int = Field(description="damaged bodies, which were left as they are: they may name the person")
+    unreadable: int = Field(description="bodies that could not be searched and were left as they are: they may name the person")
     wal_checkpointed: bool = Field(
         description="false: a reader prevented it, and SQLite's WAL may still contain the erased bytes"
     )
