@@ -6,11 +6,13 @@ import json
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
-from receiver.maintenance.quarantine import change_matching
+from receiver.errors import NotFound
+from receiver.maintenance.quarantine import change_matching, count_matching, retry_matching
+from receiver.maintenance.replay import StoredReplay
 from receiver.storage.database import Database
 from receiver.storage.queries import QuarantineFilter
 from receiver.storage.queries.pages import ResultPage
@@ -228,16 +230,38 @@ def test_the_items_of_a_delivery_are_listed(running: Service) -> None:
     assert set(listed(running)) == {"c"}
 
 
+PAGES = {
+    None: ResultPage([{"id": "3", "reason": "x", "delivery_id": "d3"}, {"id": "2", "reason": "y", "delivery_id": "d1"}], "2"),
+    "2": ResultPage([{"id": "1", "reason": "x", "delivery_id": "d1"}], None),
+}
+
+
+async def read_page(_query: object, _database: object, _wanted: object, _limit: int, cursor: str | None) -> ResultPage:
+    return PAGES[cursor]
+
+
 @each_row(("seconds", "found"), [(60, (3, False)), (0, (2, True))], ids=["all pages", "one page, and there is more"])
 def test_items_that_match_a_filter_are_changed_page_by_page_until_the_time_is_up(
     sqlite_url: str, seconds: float, found: tuple[int, bool]
 ) -> None:
-    pages = {None: ResultPage([{"id": "3"}, {"id": "2"}], "2"), "2": ResultPage([{"id": "1"}], None)}
-
-    async def read(_query: object, _database: object, _wanted: object, _limit: int, cursor: str | None) -> ResultPage:
-        return pages[cursor]
-
     async def change(ids: Sequence[str]) -> int:
         return len(ids)
 
-    assert asyncio.run(change_matching(read, Database(sqlite_url), QuarantineFilter(), seconds, change)) == found
+    assert asyncio.run(change_matching(read_page, Database(sqlite_url), QuarantineFilter(), seconds, change)) == found
+    reasons, more = asyncio.run(count_matching(read_page, Database(sqlite_url), QuarantineFilter(), seconds))
+    assert (reasons.total(), more) == found
+
+
+@each_row(("seconds", "found"), [(60, (2, None)), (0, (2, "2"))], ids=["all pages", "one page, and there is more"])
+def test_each_delivery_of_all_pages_is_decided_once(sqlite_url: str, seconds: float, found: tuple[int, str | None]) -> None:
+    async def body_is_gone(*_: object) -> NoReturn:
+        raise NotFound("erased meanwhile")
+
+    def audit_nothing(*_: object) -> NoReturn:
+        raise AssertionError("nothing was changed")
+
+    database = Database(sqlite_url)
+    replayer = StoredReplay(body_is_gone, body_is_gone, database)
+    choice = QuarantineFilter(), None, audit_nothing, seconds
+    retried, cursor = asyncio.run(retry_matching(replayer, read_page, database, *choice, dry_run=False))
+    assert ((retried.deliveries, cursor), retried.skipped) == (found, 2)
