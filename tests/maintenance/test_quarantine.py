@@ -254,7 +254,7 @@ def test_items_that_match_a_filter_are_changed_page_by_page_until_the_time_is_up
 
 @each_row(("seconds", "found"), [(60, (2, None)), (0, (2, "2"))], ids=["all pages", "one page, and there is more"])
 def test_each_delivery_of_all_pages_is_decided_once(sqlite_url: str, seconds: float, found: tuple[int, str | None]) -> None:
-    async def body_is_gone(*_: object) -> NoReturn:
+    async def body_is_gone(*_: object, **__: object) -> Any:
         raise NotFound("erased meanwhile")
 
     def audit_nothing(*_: object) -> NoReturn:
