@@ -20,6 +20,7 @@ from receiver.sources.shiipp import PACKAGE_FIELDS, identify_package, map_item
 MAX_EXPORT_BYTES = 64 * 2**20
 """The maximum size of an export. 100,000 packages with 20 columns take about half of that."""
 
+_COLUMNS = frozenset(name for names in PACKAGE_FIELDS.values() for name in names)
 _LINE = re.compile(r"Line (\d+): ")  # begins an error that names its line
 _MAX_CHARACTERS = 10_000  # of a cell
 _STATUS = ("manifeststatus",)
@@ -84,8 +85,7 @@ class PackageExport:
             self._rows = read_xlsx(content) if is_workbook(content) else read_csv(content)
             self._header = next(self._rows, Row(1, []))
             check_columns(self._header, normalize)
-            known = {normalize(column) for column in self._header.cells}
-            if not known.intersection({*PACKAGE_FIELDS["package_id"], *PACKAGE_FIELDS["tracking_number"]}):
+            if not _names_packages(self._header):
                 expected = "expected the packages export of Shiipp, with a column Package ID or Tracking Number"
                 raise UnexpectedShape(f"Line {self._header.line}: {expected}.")
         except UnexpectedShape as error:
@@ -99,6 +99,9 @@ class PackageExport:
                 line = row.line
                 if repeats(self._header, row):
                     continue
+                if _names_packages(row) and sum(normalize(cell) in _COLUMNS for cell in row.cells) > 1:
+                    words = "a second header, with other columns. Reconcile files with different columns one by one"
+                    raise UnexpectedShape(f"Line {row.line}: {words}.")
                 try:
                     yield _read_package(self._header, row)
                 except ValueError as error:
@@ -136,6 +139,11 @@ def write_body(items: Sequence[BuiltItem]) -> bytes:
 def is_by_number(tracker_id: str) -> bool:
     """Tell whether a package is identified by its tracking number, because its body had no package id."""
     return tracker_id.startswith(_BY_NUMBER)
+
+
+def _names_packages(row: Row) -> bool:
+    """Tell whether a row names a column that identifies a package. The state Tennessee does too: TN."""
+    return not {*PACKAGE_FIELDS["package_id"], *PACKAGE_FIELDS["tracking_number"]}.isdisjoint(map(normalize, row.cells))
 
 
 def _read_package(header: Row, row: Row) -> ExportedPackage:

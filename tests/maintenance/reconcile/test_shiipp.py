@@ -225,6 +225,18 @@ def test_what_makes_the_rest_unreadable_is_said_after_what_came_before(running: 
     assert found.endswith("Nothing after it was read")
 
 
+def test_a_second_header_with_other_columns_ends_the_file(running: Service) -> None:
+    state = [*HEADER, "State"]
+    other = csv(["TN3", "A3"], header=["Tracking Number", "User Code"])
+    report = reconcile(
+        running, csv([*row(1), "TN"], header=state) + b"\r\n" + csv([*row(2), "TN"], header=state) + b"\r\n" + other
+    )
+    assert numbers(report, "repaired", "failed") == [2, 1]
+    (found,) = report["failed"]["examples"]
+    assert found.startswith("1.csv, line 5: a second header, with other columns")
+    assert running.count("trackers") == 2
+
+
 def test_erased_packages_stay_erased(running: Service) -> None:
     send(running, package(1, first_name="Ann"))
     done = run_command("forget", "--tracker", "p-1", "--yes", cwd=running.directory, env=running.env)
