@@ -27,6 +27,7 @@ from receiver.sources.shiipp import FIELDS, explain_unmapped, identify, map_item
 from receiver.storage import queries, version
 from receiver.storage.additions import explain_additions, find_additions
 from receiver.storage.database import Database
+from receiver.storage.postgresql import explain_new_collation
 from receiver.storage.queries.reconciliation import list_reconciliations
 from receiver.storage.stored_bodies import find_damaged_body
 
@@ -93,7 +94,7 @@ def _check_database(settings: Settings, database: Database) -> Iterator[Finding]
         version.check(database)
         yield Finding("ok", "database", f"{database}, tables current, {database.size_bytes() / 2**20:.1f} MiB")
         yield _check_durability(database)
-        yield from _check_additions(database)
+        yield from _check_tables(database)
         if database.path is not None:
             yield _check_integrity(database)
             yield from _check_permissions(database.path)
@@ -118,12 +119,14 @@ def _check_durability(database: Database) -> Finding:
     return Finding("fail" if weak else "ok", "durability", f"{found['version']}: {shown}")
 
 
-def _check_additions(database: Database) -> Iterator[Finding]:
-    """Yield a finding if the tables have triggers, constraints or columns of somebody."""
+def _check_tables(database: Database) -> Iterator[Finding]:
+    """Yield a finding if the tables have triggers, constraints or columns of somebody, or sort texts by new rules."""
     with database.read() as connection:
-        additions = find_additions(connection)
+        additions, collation = find_additions(connection), explain_new_collation(connection)
     if additions:
         yield Finding("warn", "tables", explain_additions(additions))
+    if collation is not None:
+        yield Finding("fail", "collation", collation)
 
 
 def _check_integrity(database: Database) -> Finding:

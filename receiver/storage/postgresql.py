@@ -14,6 +14,10 @@ _LOCK_SECONDS = 5
 _UNLOGGED = (
     "SELECT relname FROM pg_class WHERE oid = ANY (ARRAY(SELECT to_regclass(unnest(%s::text[])))) AND relpersistence <> 'p'"
 )
+_COLLATIONS = """
+SELECT datname, datcollversion, pg_database_collation_actual_version(oid) FROM pg_database
+WHERE datname = current_database() AND datcollversion <> pg_database_collation_actual_version(oid)
+"""
 _WARNING = "warning"  # the key in the `info` of a connection for the last warning of the server
 
 _WHOLE_TABLES = ("enable_seqscan", "enable_hashjoin", "enable_mergejoin", "enable_bitmapscan")
@@ -100,6 +104,22 @@ def _check_logged(connection: Any) -> None:
     if unlogged:
         remedy = f"Run `ALTER TABLE {unlogged[0]} SET LOGGED`"
         raise StorageUnavailable(f"A crash of the server would empty the unlogged tables {', '.join(unlogged)}. {remedy}.")
+
+
+def explain_new_collation(connection: Connection) -> str | None:
+    """Say what to do if the operating system sorts texts by other rules than when the keys were stored; None if it does not.
+
+    With other rules, an index may not find a key that is there: a message could take effect twice. Servers before 15 cannot tell.
+    """
+    can_tell = connection.dialect.name == "postgresql" and (connection.dialect.server_version_info or ()) >= (15,)
+    row = connection.exec_driver_sql(_COLLATIONS).first() if can_tell else None
+    if row is None:
+        return None
+    name, stored, actual = row
+    return (
+        f"The server sorts texts by version {actual} of its rules, and the keys were sorted by {stored}: known messages may not "
+        f'be found. Stop all receivers, run `REINDEX DATABASE "{name}"` and `ALTER DATABASE "{name}" REFRESH COLLATION VERSION`.'
+    )
 
 
 def _note_warning(info: dict[str, Any], notice: Any) -> None:

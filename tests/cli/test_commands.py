@@ -16,9 +16,11 @@ from tests.cli.test_endings import walk
 from tests.conftest import StartService, lacking
 from tests.harness.command import run_command
 from tests.harness.disk import NoDisk, fill, small_disk
+from tests.harness.postgresql import Cluster
 from tests.harness.rows import Not
 from tests.harness.service import SHIP24, TOKEN, Service, environment, wait_until
 from tests.harness.ship24 import body, event, item, single
+from tests.harness.storage import make_tables
 
 GROUPED = (Path(__file__).parents[1] / "payloads/ship24/grouped.json").read_bytes()
 OPS = "the-ops-token-of-these-tests"
@@ -181,6 +183,15 @@ def test_doctor_finds_a_running_service_in_order(service: StartService, sqlite_u
     assert any("last used" in finding["finding"] for finding in findings)
     assert any(finding["subject"] == "ship24 deliveries" and "last delivery 20" in finding["finding"] for finding in findings)
     assert {f"HEAD {SHIP24}", f"POST {SHIP24}"} <= {finding["subject"] for finding in findings}
+
+
+def test_doctor_finds_keys_that_were_sorted_by_other_rules(own_cluster: Cluster, tmp_path: Path) -> None:
+    url = own_cluster.create_database("sorted", "en")
+    make_tables(url)
+    env = {"RECEIVER_DATABASE_URL": url}
+    assert "collation" not in run_command("doctor", cwd=tmp_path, env=env).stdout
+    own_cluster.execute("UPDATE pg_database SET datcollversion = '1' WHERE datname = 'sorted'")
+    assert 'REINDEX DATABASE "sorted"' in " ".join(run_command("doctor", cwd=tmp_path, env=env).stdout.split())
 
 
 def test_doctor_fails_when_the_service_or_the_tables_are_missing(service: StartService, sqlite_url: str) -> None:
