@@ -152,6 +152,7 @@ class Submission(NamedTuple):
     """A delivery on its way to storage, with its messages or with the error that answers it.
 
     A download of the customer list already has its `answer`; `served` is the number of customers in it.
+    `was_tried`: the commit of an earlier attempt was reported as failed. It may have been done all the same.
     """
 
     delivery: Delivery
@@ -159,6 +160,7 @@ class Submission(NamedTuple):
     error: ReceiverError | None = None
     answer: Answer | None = None
     served: int | None = None
+    was_tried: bool = False
 
 
 class UnreadDelivery(NamedTuple):

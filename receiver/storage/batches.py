@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 import orjson
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select, update
 
 from receiver.clock import to_micros
 from receiver.domain import answers
@@ -15,12 +15,12 @@ from receiver.domain.records import Answer, Receipt, Submission
 from receiver.domain.rows import BodyRow, DeliveryRow
 from receiver.domain.storable import make_storable
 from receiver.domain.verdicts import OUTCOMES
-from receiver.errors import Unauthorized
+from receiver.errors import ReceiverError, Unauthorized
 from receiver.storage.database import Database
 from receiver.storage.faults import LostRace
 from receiver.storage.ledger import Ledger
 from receiver.storage.statements import Insert
-from receiver.storage.stored_bodies import BodyWriter
+from receiver.storage.stored_bodies import BodyWriter, change_body
 from receiver.storage.tables.ledger import DeliveryTable
 from receiver.storage.tables.metadata import table_of
 
@@ -65,12 +65,19 @@ class BatchKeeper:
         return [_decide(batch_state, submission) for submission in batch]
 
     def write(self, connection: Connection, batch_state: BatchState, decided: Sequence[KeptDelivery]) -> list[DeliveryRow]:
-        """Write the decisions, the deliveries and their bodies; return the rows of the deliveries."""
+        """Write the decisions, the deliveries and their bodies; return the rows of the deliveries.
+
+        A delivery that was tried before may have its row. It gets the answer that its sender got.
+        """
         self._bodies.may_pack(connection)
         now = to_micros(batch_state.now)
-        rows, bodies = [], []
+        rows, bodies, corrected = [], [], []
         for kept in decided:
-            delivery = kept.submission.delivery
+            delivery, error = kept.submission.delivery, kept.submission.error
+            found = correct_answer(connection, delivery.id, error, kept.answer) if kept.submission.was_tried and error else None
+            if found is not None:  # the commit that was reported as failed was done
+                corrected.append(found[1])
+                continue
             rows.append(_make_row(kept, now))
             content = BodyRow(delivery.id, orjson.dumps(delivery.headers).decode(), delivery.body, kept.answer.body)
             bodies.append((delivery.source, content))
@@ -78,7 +85,24 @@ class BatchKeeper:
             written = self._add_deliveries.execute(connection, rows), self._bodies.add(connection, bodies)
         if not all(each.is_complete for each in written):  # their ids are new: something in the database drops rows
             raise LostRace
-        return rows
+        return rows + corrected
+
+
+def correct_answer(
+    connection: Connection, delivery_id: str, error: ReceiverError, answer: Answer
+) -> tuple[DeliveryRow, DeliveryRow] | None:
+    """Record that the sender of a stored delivery got an error; return its row before and after, or None if there is none."""
+    deliveries = table_of(DeliveryTable)
+    row = connection.execute(select(deliveries).where(deliveries.c.id == delivery_id)).first()
+    if row is None:
+        return None
+    before = DeliveryRow(*row)
+    sent = {"status": error.status, "outcome": error.outcome, "code": error.code, "reason": make_storable(error.message)}
+    after = DeliveryRow(**{**before._asdict(), **sent})
+    if after != before:
+        connection.execute(update(deliveries).where(deliveries.c.id == delivery_id).values(sent))
+        change_body(connection, delivery_id, answer=answer.body)
+    return before, after
 
 
 def _decide(batch_state: BatchState, submission: Submission) -> KeptDelivery:

@@ -26,7 +26,7 @@ from receiver import clock
 from receiver.domain import answers
 from receiver.domain.changes import Subscription
 from receiver.domain.records import Answer, Submission
-from receiver.errors import ReceiverError, StorageUnavailable, name_error
+from receiver.errors import ReadingFailed, ReceiverError, StorageUnavailable, Unreadable, name_error
 from receiver.logs import setup
 from receiver.logs.outage import Outage
 from receiver.storage.database import Database
@@ -206,7 +206,9 @@ class Writer:
         elif any(submission.messages for submission in submissions):
             self._note_end()
         for submission in failed:
-            error = submission.error or StorageUnavailable("The database could not store it.")
+            error = submission.error
+            if error is None or isinstance(error, Unreadable | ReadingFailed):  # the sender got 503 instead
+                error = StorageUnavailable("The database could not store it.")
             self._unrecorded.append(Submission(submission.delivery._replace(body=b""), error=error))
         return stored
 

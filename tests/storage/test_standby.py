@@ -10,13 +10,16 @@ from typing import NamedTuple
 import pytest
 from sqlalchemy import text
 
+from receiver.domain.records import Submission
 from receiver.errors import StorageUnavailable
 from receiver.storage.database import Database
 from receiver.storage.notifications import notify
+from receiver.storage.stored_bodies import read_body
 from receiver.storage.transactions import Transactions
 from tests.conftest import lacking
 from tests.harness import ship24
 from tests.harness.postgresql import Cluster, find_binaries, folder_for_servers, following_cluster, running_cluster
+from tests.harness.rows import table_rows
 from tests.harness.service import DEADLINE_SECONDS, wait_until
 from tests.harness.storage import make_tables
 from tests.harness.store import NOW, Store, opened, outcomes, submission
@@ -138,11 +141,22 @@ def gone(standby: Cluster) -> Iterator[None]:
 
 def test_a_commit_on_the_primary_alone_is_not_answered_2xx(pair: Pair, store: Store) -> None:
     body = ship24.single()
+    sent = submission(body)
     with ThreadPoolExecutor(1) as threads, gone(pair.standby):
-        keeping = threads.submit(store.inbox.keep, [submission(body)], NOW)
+        keeping = threads.submit(store.inbox.keep, [sent], NOW)
         wait_until(lambda: pair.primary.execute(_WAITING), "the commit waits for the standby")
         pair.primary.execute(_WAITING.replace("pid", "pg_cancel_backend(pid)"))
         assert keeping.result() == [None]
+    failed = Submission(sent.delivery._replace(body=b""), error=StorageUnavailable("not stored"), was_tried=True)
+    (answer,) = store.inbox.keep([failed], NOW)
+    assert answer is not None
+    assert store.inbox.take_verdicts() == {("ship24", "applied"): 1}
+    (row,) = table_rows(store.database.url.render_as_string(), "deliveries", "status", "outcome", "body_bytes", "applied")
+    assert row == {"status": 503, "outcome": "failed", "body_bytes": len(body), "applied": 1}
+    with store.database.read() as connection:
+        stored = read_body(connection, sent.delivery.id)
+    assert stored is not None
+    assert (stored.body, stored.answer) == (body, answer.body)
     assert outcomes(*store.keep(body)) == ["duplicate"]
 
 

@@ -8,13 +8,12 @@ from sqlalchemy import Connection, and_, delete, false, insert, select, update
 from receiver.domain.records import Answer, Submission, UnreadDelivery
 from receiver.domain.replays import Replayed, ReplayOptions
 from receiver.domain.rows import DeliveryRow
-from receiver.domain.storable import make_storable
 from receiver.errors import ReceiverError
+from receiver.storage.batches import correct_answer
 from receiver.storage.counters import Counts, trim_counts, write_counts
 from receiver.storage.outbox_statistics import analyze_outbox, has_outgrown_statistics
 from receiver.storage.retention import is_without_content
 from receiver.storage.sessions import trim_sessions
-from receiver.storage.stored_bodies import change_body
 from receiver.storage.tables.ledger import NOT_ACCEPTED, BodyTable, DeliveryTable
 from receiver.storage.tables.metadata import METADATA, table_of
 from receiver.writer.executor import CommandExecutor, TransactionCommand, WriterCommand
@@ -61,15 +60,7 @@ class CorrectAnswer(TransactionCommand[tuple[DeliveryRow, DeliveryRow] | None]):
         return corrected
 
     def write(self, executor: CommandExecutor, connection: Connection) -> tuple[DeliveryRow, DeliveryRow] | None:
-        deliveries, error = table_of(DeliveryTable), self.error
-        row = connection.execute(select(deliveries).where(deliveries.c.id == self.delivery_id)).first()
-        if row is None:
-            return None
-        before = DeliveryRow(*row)
-        sent = {"status": error.status, "outcome": error.outcome, "code": error.code, "reason": make_storable(error.message)}
-        connection.execute(update(deliveries).where(deliveries.c.id == self.delivery_id).values(sent))
-        change_body(connection, self.delivery_id, answer=self.answer.body)
-        return before, DeliveryRow(**{**before._asdict(), **sent})
+        return correct_answer(connection, self.delivery_id, self.error, self.answer)
 
 
 @dataclass(frozen=True, slots=True)
