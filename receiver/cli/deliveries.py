@@ -29,7 +29,7 @@ from receiver.cli._output import (
 )
 from receiver.cli._reading import reading
 from receiver.cli._terminal import on_terminal, zone_name
-from receiver.domain.records import WEBHOOK
+from receiver.domain.records import DOWNLOAD, WEBHOOK
 from receiver.domain.refusals import describe_cause
 from receiver.domain.verdicts import OUTCOMES
 from receiver.errors import NotFound
@@ -134,7 +134,7 @@ def _columns(width: int) -> list[str]:
 
 
 def _line(row: dict[str, Any], names: list[str]) -> list[Any]:
-    without_messages = f"{row['received']} customers" if row["kind"] == "customers" else "empty"
+    without_messages = f"{row['received']} customers" if row["kind"] == DOWNLOAD else "empty"
     what = row["code"] or ", ".join(f"{row[name]} {name}" for name in OUTCOMES if row[name]) or without_messages
     cells = {"received": brief(row["received_at"]), "client": row["client"] or "-"}
     shown = [cells.get(name, row.get(name)) for name in names]

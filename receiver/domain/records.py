@@ -17,6 +17,9 @@ from receiver.errors import ReceiverError
 WEBHOOK = "webhook"
 """The origin of a delivery that its sender made itself (`imports.ORIGINS`)."""
 
+DOWNLOAD = "customers"
+"""The kind of a delivery that fetches the customer list. It has no messages, and says nothing about webhooks."""
+
 
 class Delivery(NamedTuple):
     """One HTTP request as it arrived, without its Authorization header; or a body that was brought in.

@@ -46,7 +46,7 @@ class Streak(NamedTuple):
 class Traffic(NamedTuple):
     """The traffic of one source.
 
-    `last_delivery_at` is the time of the last request with a valid token, `longest_gap` the longest usual pause (None: not known
+    `last_delivery_at` is the time of the last accepted delivery, `longest_gap` the longest usual pause (None: not known
     yet). `refused` counts the last five minutes, `undecidable` our own failures in the last day, fields with `_hourly` and the
     verdicts the last hour, fields with `_daily` the last day. `messages` are those with any verdict, `busiest_hour` is the
     largest number of them in one hour of the last day.

@@ -4,9 +4,10 @@ Several processes may monitor one database. The process whose write switches an 
 """
 
 import asyncio
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from datetime import datetime
 from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -175,8 +176,8 @@ class AlarmMonitor:
     def _read(self, now: int) -> tuple[AlarmFacts, list[dict[str, Any]]]:
         recent = queries.read_tallies(self._database, now - HOUR, now, now=now)
         history = queries.read_tallies(self._database, now - LEARNING_WINDOW, now, now=now)
-        last_deliveries = _find_last_deliveries(queries.token_uses(self._database))
-        traffic = {source: _sum_up(source, recent, history, last_deliveries.get(source), now) for source in NAMES}
+        last_deliveries = _find_last_deliveries(self._database)
+        traffic = {source: _sum_up(source, recent, history, last_deliveries[source], now) for source in NAMES}
         traffic = {source: self._add_streaks(source, found, now) for source, found in traffic.items()}
         undecidable = queries.find_undecidable(self._database, now - DAY)
         traffic = {name: found._replace(undecidable=len(undecidable.get(name, ()))) for name, found in traffic.items()}
@@ -198,12 +199,10 @@ def _nothing() -> None:
     """Do nothing: there is no loop to wake yet."""
 
 
-def _find_last_deliveries(uses: dict[tuple[str, str], int]) -> dict[str, int]:
-    """Return the last use of a token of each source. Requests without a valid token must not hide its silence."""
-    found: dict[str, int] = defaultdict(int)
-    for (source, _), used_at in uses.items():
-        found[source] = max(found[source], used_at)
-    return dict(found)
+def _find_last_deliveries(database: Database) -> dict[str, int | None]:
+    with database.read() as connection:
+        found = {source: queries.read_last_delivery(connection, source) for source in NAMES}
+    return {source: None if at is None else clock.to_micros(datetime.fromisoformat(at)) for source, at in found.items()}
 
 
 def _sum_up(

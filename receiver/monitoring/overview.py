@@ -41,7 +41,8 @@ def read_overview(database: Database, sources: Collection[str], now: datetime) -
 
 def _read_facts(database: Database, sources: Collection[str], now: int) -> ServiceFacts:
     window = now - WINDOW_MICROS, now + _MINUTE
-    cells, refusals = queries.sum_tallies(database, *window, now=now), queries.count_refusals(database, *window, now=now)
+    cells = [cell for cell in queries.sum_tallies(database, *window, now=now) if not cell.is_download]
+    refusals = queries.count_refusals(database, *window, now=now)
     return ServiceFacts(
         {source: _read_traffic(database, source, cells, refusals, now) for source in sources},
         queries.list_alarms(database, only_on=True),

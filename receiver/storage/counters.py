@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, cast
 
 from sqlalchemy import Connection, delete
 
+from receiver.domain.records import DOWNLOAD
 from receiver.domain.rows import DeliveryRow
 from receiver.domain.verdicts import OUTCOMES
 from receiver.storage.tables.metadata import table_of
@@ -24,6 +25,9 @@ KEPT_SECONDS = {MINUTE_SECONDS: 3 * 86_400, HOUR_SECONDS: 400 * 86_400}
 
 COUNTED_BY_MINUTE_SECONDS = KEPT_SECONDS[MINUTE_SECONDS] - HOUR_SECONDS
 """The time of which the minutes are certainly still stored."""
+
+DOWNLOADED = "customer_list"
+"""The code of accepted downloads of the customer list, so that nobody takes them for webhooks."""
 
 NUMBERS = ("calls", "unrecorded", "received", *OUTCOMES)
 """The columns of counts: deliveries, those of them without a row, their messages, and messages by outcome."""
@@ -70,7 +74,7 @@ class HourlyCounts:
         Nearly all deliveries of a batch have the same key, so they are summed up before they are counted.
         """
         alike: dict[tuple[int, str, str, str | None], list[Any]] = {}
-        for row in rows:
+        for row in map(_as_counted, rows):
             if row.test_run is not None:
                 continue
             alike.setdefault((row.received_at // _MINUTE, row.source, row.outcome, row.code), []).append(row[_COUNTS])
@@ -92,6 +96,7 @@ class HourlyCounts:
         """Correct the counts for a delivery whose row has changed."""
         if before.test_run is not None:
             return
+        before = _as_counted(before)
         self._count(before.received_at, before.source, before.outcome, before.code, [-number for number in _numbers(before)])
         self.add([after])
 
@@ -115,6 +120,11 @@ class HourlyCounts:
             total = self._totals.get(key)
             self._totals[key] = tuple(numbers if total is None else map(sum, zip(total, numbers, strict=True)))
             self._changed.add(key)
+
+
+def _as_counted(row: DeliveryRow) -> DeliveryRow:
+    """Return a row as it counts. The customers of a download are no messages."""
+    return row._replace(received=0, code=row.code or DOWNLOADED) if row.kind == DOWNLOAD else row
 
 
 def _numbers(row: DeliveryRow) -> tuple[int, ...]:

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, delete, exists, insert, or_, select
 
 from receiver.clock import iso
 from receiver.domain.customer_changes import ListDifference, compare_lists, matches
+from receiver.domain.records import DOWNLOAD
 from receiver.errors import NotFound
 from receiver.storage.database import Database
 from receiver.storage.queries.pages import ResultPage, is_storable, read_cursor, write_cursor
@@ -183,7 +184,7 @@ def last_syncs(database: Database, limit: int) -> list[dict[str, Any]]:
     ]
     statement = (
         select(*columns)
-        .where(table.c.source == "shiipp", table.c.kind == "customers", table.c.method == "GET")
+        .where(table.c.source == "shiipp", table.c.kind == DOWNLOAD, table.c.method == "GET")
         .order_by(table.c.id.desc())
     )
     with database.read() as connection:

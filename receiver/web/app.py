@@ -21,6 +21,7 @@ from receiver.access.setup_windows import SetupWindows
 from receiver.domain.customers import CUSTOMERS_PATH
 from receiver.domain.imports import Imported
 from receiver.domain.processes import local_url
+from receiver.domain.records import DOWNLOAD
 from receiver.errors import ReceiverError
 from receiver.maintenance.bring_in import DeliveryImport
 from receiver.maintenance.erase import Eraser
@@ -201,7 +202,7 @@ def _make_request_guards(core: _Core) -> dict[str, RequestGuard]:
     settings = core.settings
     wrong_tokens = WrongTokens(settings.tokens(), core.known_tokens.find_removed)
     paths = [(source.name, source.kind, source.path, ("POST", "HEAD")) for source in settings.sources()]
-    paths.append(("shiipp", "customers", CUSTOMERS_PATH, ("GET", "HEAD")))
+    paths.append(("shiipp", DOWNLOAD, CUSTOMERS_PATH, ("GET", "HEAD")))
     return {
         path: RequestGuard(name, kind, path, methods, settings.access_policy(name), core.resolver, wrong_tokens)
         for name, kind, path, methods in paths

@@ -21,7 +21,7 @@ from receiver.domain.traffic import DAY, HOUR, MINUTE, SECOND
 from receiver.errors import StorageUnavailable
 from receiver.monitoring.alarm_monitor import NOTICE_OVERDUE, AlarmMonitor
 from receiver.storage import queries
-from receiver.storage.counters import KEPT_SECONDS, NUMBERS, CountKey
+from receiver.storage.counters import DOWNLOADED, KEPT_SECONDS, NUMBERS, CountKey
 from receiver.storage.database import Database
 from receiver.storage.transactions import Transactions
 from receiver.writer.commands.deliveries import Tidy
@@ -74,9 +74,8 @@ class Watcher:
         self._executor.do(Tidy(spans, NOW))
 
     def call(self, at: int, source: str = "ship24") -> None:
-        """Count a delivery with a message, and the use of its token."""
+        """Count a delivery with a message."""
         self.count(at, source, received=1)
-        self.use_token(source, "main", at)
 
     def use_token(self, source: str, token: str, at: int) -> None:
         self._executor.do(NoteTokenUses({(source, token): at}))
@@ -218,16 +217,12 @@ def test_a_source_falls_silent_and_sends_again(watcher: Watcher) -> None:
     assert [notice.state for notice in watcher.step(NOW + 30 * HOUR + MINUTE)] == ["ended"]
 
 
-def test_a_delivery_with_any_token_of_a_source_ends_its_silence(watcher: Watcher) -> None:
-    for token, hours in (("main", 1), ("a-new-one", 30), ("old", 2)):
-        watcher.use_token("ship24", token, NOW + hours * HOUR)
-    assert watcher.step(NOW + 53 * HOUR) == []
-    assert [notice.alarm for notice in watcher.step(NOW + 55 * HOUR)] == ["silence"]
-
-
-def test_rejected_deliveries_of_strangers_do_not_hide_a_silence(watcher: Watcher) -> None:
+def test_what_brings_no_message_does_not_hide_a_silence(watcher: Watcher) -> None:
     later = NOW + 25 * HOUR
     watcher.count(later - MINUTE, outcome="refused", code="unauthorized", calls=3)
+    watcher.count(later - MINUTE, outcome="unreadable", code="invalid_json")
+    watcher.count(later - MINUTE, code=DOWNLOADED)
+    watcher.use_token("ship24", "main", later - MINUTE)
     assert [notice.alarm for notice in watcher.step(later)] == ["silence"]
 
 

@@ -18,11 +18,14 @@ import psutil
 import pytest
 from sqlalchemy import Connection
 
-from receiver.clock import new_id
+from receiver.clock import new_id, to_micros
 from receiver.domain.customer_changes import CustomerUpload
 from receiver.domain.rows import AuditRow
 from receiver.errors import NotFound
+from receiver.storage import queries
 from receiver.storage.customers import KEPT_LISTS, latest_customer_list, list_customer_lists, read_customer_page
+from receiver.storage.database import Database
+from receiver.storage.queries.downtime import read_traffic_spans
 from receiver.storage.transactions import Transactions
 from receiver.writer.commands.operators import ImportCustomers, ReplaceCustomers, RestoreCustomers
 from receiver.writer.executor import CommandExecutor
@@ -395,6 +398,25 @@ def test_every_sync_is_on_record_with_its_count_and_time(running: Service) -> No
     assert "Sync Now" not in text
     put(running, many(1501))
     assert "Sync Now" in run(running, "list", "--last-sync")
+
+
+def test_a_sync_is_counted_as_a_delivery_and_never_taken_for_a_webhook(service: StartService, sqlite_url: str) -> None:
+    running = service(sqlite_url, shiipp_tokens=SHIIPP, ops_tokens=OPS)
+    put(running, many(3))
+    assert ask(running).status == 200
+
+    def count_shiipp() -> Any:
+        return running.get("/ops/api/stats", OPS).json()["sources"]["shiipp"]
+
+    wait_until(lambda: count_shiipp()["outcomes"]["accepted"] == 1, "it is counted")
+    found = count_shiipp()
+    assert (found["deliveries"], found["received"], found["codes"], found["last_delivery_at"]) == (1, 0, {}, None)
+    with closing(Database(running.database_url)) as database:
+        assert queries.read_results(database, "shiipp", 0) == []
+        assert queries.find_first_accepted(database) is None
+        assert read_traffic_spans(database, 0, to_micros(datetime.now(UTC))) == []
+    kinds = {concern["kind"] for concern in running.get("/ops/api/overview", OPS).json()["concerns"]}
+    assert "no_delivery" in kinds
 
 
 def test_a_sync_that_the_client_broke_off_is_not_on_record_as_a_whole_one(running: Service) -> None:

@@ -51,7 +51,8 @@ def _read_spans(database: Database, since: int, until: int, now: int) -> list[Tr
     length = find_counted_span(since, now) * _SECOND
     counts: dict[tuple[int, str], list[int]] = defaultdict(lambda: [0, 0, 0])
     for cell in read_tallies(database, since, until, now=now):
-        column = 0 if cell.outcome == "accepted" else 1 if cell.code in _REJECTED else 2 if cell.code in _FAILED else None
+        is_accepted = cell.outcome == "accepted" and not cell.is_download
+        column = 0 if is_accepted else 1 if cell.code in _REJECTED else 2 if cell.code in _FAILED else None
         if column is not None:
             counts[cell.begins_at, cell.source][column] += cell.numbers["calls"]
     return [TrafficSpan(at, at + length, source, *numbers) for (at, source), numbers in counts.items()]

@@ -6,7 +6,7 @@ from sqlalchemy import RowMapping, exists, func, literal, select
 
 from receiver import clock
 from receiver.clock import first_id
-from receiver.domain.records import WEBHOOK
+from receiver.domain.records import DOWNLOAD, WEBHOOK
 from receiver.domain.traffic import DeliveryResult
 from receiver.errors import ReadingFailed
 from receiver.storage.database import Database
@@ -64,13 +64,14 @@ def find_undecidable(database: Database, since: int = 0) -> dict[str, list[int]]
 def read_results(database: Database, source: str, since: int) -> list[DeliveryResult]:
     """Return the newest MAX_RESULTS deliveries of a source since a time in microseconds, newest first.
 
-    Tests and imports are left out.
+    Tests, imports and accepted downloads of the customer list are left out.
     """
     table = table_of(DeliveryTable)
     columns = [table.c[name] for name in DeliveryResult._fields]
     mine = table.c.source == source, table.c.id >= first_id(since), table.c.test_run.is_(None), table.c.origin == WEBHOOK
+    telling = (table.c.kind != DOWNLOAD) | (table.c.outcome != "accepted")
     with database.read() as connection:
-        rows = connection.execute(select(*columns).where(*mine).order_by(table.c.id.desc()).limit(MAX_RESULTS))
+        rows = connection.execute(select(*columns).where(*mine, telling).order_by(table.c.id.desc()).limit(MAX_RESULTS))
         return [DeliveryResult(*row) for row in rows]
 
 

@@ -10,8 +10,8 @@ from sqlalchemy import ColumnElement, Connection, Table, and_, exists, func, sel
 
 from receiver.clock import first_id, iso
 from receiver.domain.occurrence import to_sortable_micros
-from receiver.domain.records import WEBHOOK
-from receiver.storage.counters import HOUR_SECONDS, NUMBERS, find_counted_span
+from receiver.domain.records import DOWNLOAD, WEBHOOK
+from receiver.storage.counters import DOWNLOADED, HOUR_SECONDS, NUMBERS, find_counted_span
 from receiver.storage.database import Database
 from receiver.storage.queries.refusals import list_unknown_paths, sum_refusals
 from receiver.storage.tables.ledger import DeliveryTable, EventTable, MessageTable, TrackerTable
@@ -32,6 +32,11 @@ class Cell(NamedTuple):
     outcome: str
     code: str
     numbers: dict[str, int]
+
+    @property
+    def is_download(self) -> bool:
+        """Tell whether these are accepted downloads of the customer list."""
+        return self.code == DOWNLOADED
 
 
 class CountedWindow(NamedTuple):
@@ -100,29 +105,38 @@ def show_statistics(
 
 
 def find_first_accepted(database: Database) -> int | None:
-    """Return the start of the hour of the first accepted delivery, in microseconds, or None. A test is none."""
+    """Return the start of the hour of the first accepted delivery, in microseconds, or None.
+
+    A test is none, and neither is a download of the customer list.
+    """
     table = table_of(HourlyCountTable)
-    counted = table.c.span_seconds == HOUR_SECONDS, table.c.outcome == "accepted", table.c.calls > 0
+    counted = table.c.span_seconds == HOUR_SECONDS, *_is_accepted(table)
     with database.read() as connection:
         found = connection.execute(select(func.min(table.c.begins_at)).where(*counted)).scalar()
     return None if found is None else int(found)
 
 
 def read_last_delivery(connection: Connection, source: str) -> str | None:
-    """Return the time of the last accepted delivery of a source. A test is none, and neither is an import.
+    """Return the time of the last accepted delivery of a source. Tests, imports and downloads of the customer list are none.
 
     If its newest deliveries were all rejected, this is the start of the minute or hour that counted the last accepted one.
     """
     table, tallies = table_of(DeliveryTable), table_of(HourlyCountTable)
-    columns = [table.c[name] for name in ("received_at", "outcome", "test_run", "origin")]
+    columns = [table.c[name] for name in ("received_at", "outcome", "test_run", "origin", "kind")]
     newest = select(*columns).where(table.c.source == source).order_by(table.c.id.desc())
     looked_at = newest.limit(_LOOKED_AT).subquery()
-    real = looked_at.c.outcome == "accepted", looked_at.c.test_run.is_(None), looked_at.c.origin == WEBHOOK
+    is_webhook = looked_at.c.origin == WEBHOOK, looked_at.c.kind != DOWNLOAD
+    real = looked_at.c.outcome == "accepted", looked_at.c.test_run.is_(None), *is_webhook
     found = connection.execute(select(func.max(looked_at.c.received_at)).where(*real)).scalar()
     if found is None:
-        counted = tallies.c.source == source, tallies.c.outcome == "accepted", tallies.c.calls > 0
+        counted = tallies.c.source == source, *_is_accepted(tallies)
         found = connection.execute(select(func.max(tallies.c.begins_at)).where(*counted)).scalar()
     return None if found is None else iso(found)
+
+
+def _is_accepted(counts: Table) -> tuple[ColumnElement[bool], ...]:
+    """Return the conditions for counts of accepted deliveries. A download of the customer list is none."""
+    return counts.c.outcome == "accepted", counts.c.code != DOWNLOADED, counts.c.calls > 0
 
 
 def read_lag(connection: Connection, source: str, since: int, until: int) -> dict[str, float | int | None]:
@@ -204,7 +218,7 @@ def _sum(cells: list[Cell], seconds: float) -> dict[str, Any]:
     codes: dict[str, int] = defaultdict(int)
     for cell in cells:
         outcomes[cell.outcome] += cell.numbers["calls"]
-        if cell.code:
+        if cell.code and not cell.is_download:
             codes[cell.code] += cell.numbers["calls"]
         for name, number in cell.numbers.items():
             totals[name] += number

@@ -64,7 +64,7 @@ def show_overview(
     overview = read_overview(database, settings.active_sources(), page_request.now)
     deliveries = count_deliveries(cells)
     top = max(draw_columns(span.edges, series, deliveries).top for series in (("accepted",), _NOT_ACCEPTED))
-    setups = _list_setups(settings, database, statistics["sources"], page_request)
+    setups = _list_setups(settings, database, statistics["sources"], cells, page_request)
     values = {
         "span": span,
         "spans": RANGES,
@@ -113,7 +113,11 @@ def count_messages(cells: Iterable[Cell]) -> Counter[tuple[int, str]]:
 
 
 def _list_setups(
-    settings: Settings, database: Database, statistics: Mapping[str, Mapping[str, Any]], page_request: ConsoleRequest
+    settings: Settings,
+    database: Database,
+    statistics: Mapping[str, Mapping[str, Any]],
+    cells: Sequence[Cell],
+    page_request: ConsoleRequest,
 ) -> list[SourceSetup]:
     """Return the sources that are on, with the addresses that lead to this service as the browser sees it."""
     windows = queries.setup_windows(database)
@@ -121,7 +125,7 @@ def _list_setups(
         SourceSetup(
             name,
             tuple(page_request.base_url + source.path for source in settings.sources() if source.name == name),
-            statistics[name]["deliveries"],
+            sum(cell.numbers["calls"] for cell in cells if cell.source == name and not cell.is_download),
             statistics[name]["last_delivery_at"] is not None,
             settings.access_policy(name).policy is AddressPolicy.ENFORCE,
             windows.get(name, 0),
