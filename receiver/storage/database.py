@@ -6,7 +6,6 @@ Only this module, `additions`, `engines`, `faults` (errors), `postgresql`, and t
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing, contextmanager
-from datetime import datetime
 from pathlib import Path
 from sqlite3 import Error as SQLiteError
 from typing import Any
@@ -241,8 +240,8 @@ class Database:
         if self.is_sqlite:
             return 0.0
         with self.read() as connection:
-            theirs: datetime = connection.execute(text("SELECT clock_timestamp()")).scalar_one()
-        return abs((clock.now() - theirs).total_seconds())
+            theirs = float(connection.execute(text("SELECT extract(epoch FROM clock_timestamp())")).scalar_one())
+        return abs(clock.now().timestamp() - theirs)
 
     def size_bytes(self) -> int:
         """Return the size of the database on disk."""

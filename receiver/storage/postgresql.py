@@ -30,7 +30,11 @@ _SYNCHRONOUS = (
     "CASE WHEN current_setting('synchronous_commit') IN ('off', 'local') THEN set_config('synchronous_commit', 'on', {0}) END"
 )
 _NO_JIT = "set_config('jit', 'off', {0})"  # compiling one of our queries takes many times as long as running it
-_WRITER_SETTINGS = ", ".join([_NO_JIT, *(f"set_config('{plan}', 'off', {{0}})" for plan in _WHOLE_TABLES), _SYNCHRONOUS])
+_WARNINGS = "set_config('client_min_messages', 'warning', {0})"  # else a default may hide them (`take_warning`)
+_NULLS = "set_config('array_nulls', 'on', {0})"  # else NULL in an array of parameters would be a text
+_WRITER_SETTINGS = ", ".join(
+    [_NO_JIT, _WARNINGS, _NULLS, *(f"set_config('{plan}', 'off', {{0}})" for plan in _WHOLE_TABLES), _SYNCHRONOUS]
+)
 
 
 def prepare_writer(connection: Any, record: Any) -> None:

@@ -10,7 +10,7 @@ import pytest
 from receiver.storage.database import Database
 from tests.harness import ship24
 from tests.harness.command import run_command
-from tests.harness.rows import count_rows
+from tests.harness.rows import count_rows, table_rows
 from tests.harness.storage import change, make_tables
 from tests.harness.store import NOW, Store, opened, outcomes, poisoned, submission
 from tests.harness.table import each_row
@@ -192,3 +192,23 @@ def test_nothing_is_written_into_a_table_that_a_crash_empties(postgresql_url: st
         assert "SET LOGGED" in (store.inbox.take_fault() or "")
         change(postgresql_url, "ALTER TABLE bodies SET LOGGED")
         assert outcomes(store.keep(ship24.single())[0]) == ["applied"]
+
+
+@each_row(
+    "setting",
+    ["array_nulls = off", "standard_conforming_strings = off", "bytea_output = escape", "datestyle = german"],
+)
+def test_settings_of_the_database_change_nothing(postgresql_url: str, tmp_path: Path, setting: str) -> None:
+    make_tables(postgresql_url)
+    name, _, _ = setting.partition(" ")
+    database = postgresql_url.rpartition("/")[2]
+    change(postgresql_url, f"ALTER DATABASE {database} SET {setting}")
+    try:
+        with opened(postgresql_url) as store:
+            assert outcomes(store.keep(made_by("it's \\ new"))[0]) == ["applied"]
+            (row,) = table_rows(postgresql_url, "events", "message_id", "location")
+            assert (row["message_id"], row["location"]) == ("it's \\ new", None)
+            store.clear()
+        assert "clock" in run_command("doctor", cwd=tmp_path, env={"RECEIVER_DATABASE_URL": postgresql_url}).stdout
+    finally:
+        change(postgresql_url, f"ALTER DATABASE {database} RESET {name}")

@@ -122,6 +122,7 @@ def test_a_commit_waits_for_the_standby_whatever_the_default_is(pair: Pair, data
 def store(pair: Pair) -> Iterator[Store]:
     """A store on both servers."""
     pair.primary.create_database("kept")
+    pair.primary.execute("ALTER DATABASE kept SET client_min_messages = error")
     url = f"postgresql://postgres@{pair.hosts}/kept"
     make_tables(url)
     with opened(url) as made:
