@@ -18,6 +18,7 @@ from receiver.domain.erasure import BLANK
 from receiver.domain.records import Delivery, Submission
 from receiver.domain.replays import ACTION, ReplayOptions
 from receiver.domain.rows import AuditRow, BodyRow, DeliveryRow, LinkRow, SearchTermRow
+from receiver.domain.undecidable import set_aside
 from receiver.errors import ConfigurationError, ReceiverError, StorageUnavailable
 from receiver.maintenance.pruned import PrunedHistory, read_history, take_over
 from receiver.storage.completions import Completions
@@ -45,7 +46,6 @@ from receiver.storage.tables.operations import AuditTable, ProcessTable, TableVe
 from receiver.storage.tables.outbox import DeadTable, DispatchTable
 from receiver.storage.tables.revisions import SUPERSEDED, ChangeTable, ShipmentChangeTable
 from receiver.storage.transactions import Transactions
-from receiver.writer.inbox import make_harmless
 
 _DELIVERIES = 200  # in one transaction
 _BYTES = 8 * 2**20  # of bodies in one transaction, if it has more than one delivery
@@ -163,7 +163,7 @@ class Rebuild:
             return RebuildDelivery(row, content, None)
 
     def _store(self, chunk: Sequence[RebuildDelivery]) -> None:
-        """Store deliveries in one transaction. If that fails, store each alone; one that fails alone is quarantined."""
+        """Store deliveries in one transaction. If that fails, store each alone; what fails of one alone is quarantined."""
         history = read_history(
             self._source, [delivery.row.id for delivery in chunk if delivery.submission is None or delivery.blanks]
         )
@@ -180,8 +180,11 @@ class Rebuild:
             delivery, submission = chunk[0], chunk[0].submission
             if submission is None:
                 raise
-            harmless = submission._replace(messages=tuple(map(make_harmless, submission.messages)))
-            self._transactions.run(lambda connection: self._decide(connection, [delivery._replace(submission=harmless)], history))
+            aside = set_aside(submission, lambda part: self._fails(delivery._replace(submission=part), history))
+            self._transactions.run(lambda connection: self._decide(connection, [delivery._replace(submission=aside)], history))
+
+    def _fails(self, delivery: RebuildDelivery, history: PrunedHistory) -> bool:
+        return self._transactions.fails(lambda connection: self._decide(connection, [delivery], history))
 
     def _decide(self, connection: Connection, chunk: Sequence[RebuildDelivery], history: PrunedHistory) -> None:
         batch_state = BatchState(self._max_future, from_micros(chunk[0].row.decided_at))

@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection
 
-from receiver.errors import RowsRefused, StorageUnavailable
+from receiver.errors import ReceiverError, RowsRefused, StorageUnavailable
 from receiver.storage.additions import explain_additions, find_additions
 from receiver.storage.database import Database
 from receiver.storage.engines import checkpoint, checkpoint_passive, has_lost_sync
@@ -76,6 +76,25 @@ class Transactions:
     def _explain_refusal(self, error: Exception) -> str:
         """Return one line about a refused row, without the value that PostgreSQL quotes."""
         return f"{self._database}: a value was refused" if quotes_value(error) else self._database.explain(error)
+
+    def fails(self, work: Callable[[Connection], Any]) -> bool:
+        """Tell whether `work` fails because of its content, or because our own code does. What it writes is undone.
+
+        Raises StorageUnavailable if the database is at fault.
+        """
+
+        def undo_after(connection: Connection) -> None:
+            savepoint = connection.begin_nested()
+            work(connection)
+            savepoint.rollback()
+
+        try:
+            self.run(undo_after)
+        except ReceiverError:
+            raise
+        except Exception:
+            return True
+        return False
 
     def _attempt(self, work: Callable[[Connection], _T]) -> _T:
         self._committing = False

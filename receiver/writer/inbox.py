@@ -7,11 +7,13 @@ from datetime import datetime, timedelta
 import structlog
 from sqlalchemy import Connection
 
+from receiver.domain.batch import BatchState
 from receiver.domain.changes import Subscription
-from receiver.domain.records import Answer, Delivery, Message, Submission
+from receiver.domain.records import Answer, Delivery, Submission
 from receiver.domain.rows import DeliveryRow
+from receiver.domain.undecidable import set_aside
 from receiver.errors import ReadingFailed, ReceiverError, RowsRefused, name_error
-from receiver.storage.batches import BatchKeeper
+from receiver.storage.batches import BatchKeeper, KeptDelivery
 from receiver.writer.commands.operators import NoteTokenUses
 from receiver.writer.executor import CommandExecutor
 
@@ -41,8 +43,8 @@ class Inbox:
         """Store a batch and return the answers, in its order. An answer means: committed and synced. None means: not stored.
 
         If a batch fails because of its content, or because our own code failed, it is decided again one delivery at a time, so
-        that one bad body harms no other. A delivery that fails alone is stored with all its messages in quarantine. After an
-        error of the database nothing is stored, except that what refused some rows may take the others. Never raises.
+        that one bad body harms no other. Of a delivery that fails alone, the messages that fail go to quarantine. After an error
+        of the database nothing is stored, except that what refused some rows may take the others. Never raises.
         """
         try:
             return [*self._run(batch, now)]
@@ -85,25 +87,34 @@ class Inbox:
         return dict(undecidable)
 
     def _keep_undecidable(self, submission: Submission, now: datetime) -> Answer | None:
-        harmless = submission._replace(messages=tuple(map(make_harmless, submission.messages)))
         try:
-            (answer,) = self._run([harmless], now)
+            aside = set_aside(submission, lambda part: self._fails(part, now))
+            (answer,) = self._run([aside], now)
         except ReceiverError as error:
             self._fault = error.message
             return None
         except Exception as error:
             _log.error("delivery_not_stored", delivery_id=submission.delivery.id, error=name_error(error))
             return None
-        self._undecidable[submission.delivery.source] += len(submission.messages)
+        self._undecidable[submission.delivery.source] += sum(each.quarantine_reason == "undecidable" for each in aside.messages)
         return answer
 
+    def _fails(self, submission: Submission, now: datetime) -> bool:
+        part = submission._replace(delivery=submission.delivery._replace(body=b""))
+        return self._executor.transactions.fails(lambda connection: self._decide(connection, [part], now))
+
     def _keep(self, connection: Connection, batch: Sequence[Submission], now: datetime) -> list[Answer]:
-        batch_state = self._keeper.read(connection, batch, now)
-        decided = self._keeper.decide(batch_state, batch)
-        self._written = self._keeper.write(connection, batch_state, decided)
+        batch_state, decided, self._written = self._decide(connection, batch, now)
         self._has_changes |= bool(batch_state.changes or batch_state.shipment_changes)
         self._note_token_uses(connection, (submission.delivery for submission in batch))
         return [kept.answer for kept in decided]
+
+    def _decide(
+        self, connection: Connection, batch: Sequence[Submission], now: datetime
+    ) -> tuple[BatchState, list[KeptDelivery], list[DeliveryRow]]:
+        batch_state = self._keeper.read(connection, batch, now)
+        decided = self._keeper.decide(batch_state, batch)
+        return batch_state, decided, self._keeper.write(connection, batch_state, decided)
 
     def _note_token_uses(self, connection: Connection, deliveries: Iterable[Delivery]) -> None:
         uses = {(d.source, d.token): d.received_at for d in deliveries if d.token is not None and d.test_run is None}
@@ -111,9 +122,3 @@ class Inbox:
         if due:
             NoteTokenUses(due).write(self._executor, connection)
             self._token_uses |= due
-
-
-def make_harmless(message: Message) -> Message:
-    """Return a message that goes to quarantine with its bytes and without a decision."""
-    detail = "Internal error. Replay this delivery after an update."
-    return Message(message.position, message.raw, message.digest, quarantine_reason="undecidable", detail=detail)

@@ -405,11 +405,12 @@ def test_large_bodies_go_in_transactions_of_their_own(post: DeliveryStore, into:
 
 
 def test_a_call_that_cannot_be_decided_harms_no_other(post: DeliveryStore, into: str) -> None:
-    post.call((SOURCES[0], ship24.single("poison", tracker_id="poisoned")), (SOURCES[0], ship24.single("fine")))
+    group = ship24.body(ship24.item("beside"), ship24.item("poison", "poisoned"))
+    post.call((SOURCES[0], group), (SOURCES[0], ship24.single("fine")))
     make_tables(into)
     poison(into, "poisoned")
     compared = {row.table: row for row in rebuild(post.database, into)}
-    assert (compared["messages"].before, compared["messages"].after, compared["messages"].differing) == (2, 1, 1)
+    assert (compared["messages"].before, compared["messages"].after, compared["messages"].differing) == (3, 2, 1)
     assert [row["reason"] for row in table_rows(into, "quarantine", "reason")] == ["undecidable"]
     assert compared["deliveries"].differing == 0
 
