@@ -33,7 +33,8 @@ UNION ALL SELECT ours.name, 'column', attname, format_type(atttypid, atttypmod),
 _SQLITE = text("""
 SELECT tbl_name, type, name, sql, false FROM sqlite_master WHERE type IN ('trigger', 'table')
 UNION ALL SELECT m.name, 'index', i.name, NULL, false FROM sqlite_master m, pragma_index_list(m.name) i
-    WHERE m.type = 'table' AND i."unique" AND i.origin <> 'pk'
+    WHERE m.type = 'table' AND i.origin <> 'pk'
+        AND (i."unique" OR EXISTS (SELECT 1 FROM pragma_index_xinfo(i.name) WHERE cid = -2))  -- of an expression
 UNION ALL SELECT m.name, 'foreign key', f."from", NULL, false FROM sqlite_master m, pragma_foreign_key_list(m.name) f
     WHERE m.type = 'table'
 UNION ALL SELECT m.name, 'column', c.name, NULL, c."notnull" AND c.dflt_value IS NULL

@@ -22,7 +22,7 @@ from receiver.storage.tables.metadata import METADATA
 _RACES = {"40001", "40P01"}  # serialization failure, deadlock
 _VALUE_CLASSES = {"22", "23", "54"}  # data exception, integrity constraint violation, program limit exceeded
 _VALUE_NAMES = ("SQLITE_CONSTRAINT", "SQLITE_TOOBIG", "SQLITE_MISMATCH")
-_RAISED = "P0001"  # by a function of somebody's
+_NO_REFUSALS = {"08", "25", "28", "40", "53", "55", "57", "58", "XX"}  # classes about the server, a session or a race
 _TOO_LONG = "22001"  # no text column of ours has a length
 _KEYS = {"23505", "SQLITE_CONSTRAINT_PRIMARYKEY", "SQLITE_CONSTRAINT_UNIQUE"}
 _NULLS = {"23502", "SQLITE_CONSTRAINT_NOTNULL"}
@@ -77,9 +77,11 @@ def helps_to_reconnect(error: BaseException) -> bool:
 
 
 def is_refusal(error: BaseException) -> bool:
-    """Tell whether the database refused a row for its values. What somebody added to our tables may be the reason."""
+    """Tell whether the database refused a row. A trigger may raise any error, and an index that calls a function too."""
     kind = _kind(_cause(error))
-    return _is_of_values(kind) or kind == _RAISED
+    if kind.startswith("SQLITE_"):
+        return _is_of_values(kind) or kind == "SQLITE_ERROR"
+    return bool(kind) and kind[:2] not in _NO_REFUSALS
 
 
 def quotes_value(error: BaseException) -> bool:

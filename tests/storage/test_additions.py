@@ -10,6 +10,7 @@ import pytest
 from receiver.storage.database import Database
 from tests.harness import ship24
 from tests.harness.command import run_command
+from tests.harness.postgresql import Cluster
 from tests.harness.rows import count_rows, table_rows
 from tests.harness.storage import change, make_tables
 from tests.harness.store import NOW, Store, opened, outcomes, poisoned, submission
@@ -74,6 +75,8 @@ def on_file(sqlite_url: str) -> Iterator[Store]:
             for table, body in (
                 ("messages", "RAISE check_violation;"),
                 ("messages", "RAISE 'no more';"),
+                ("messages", "RAISE sqlstate '45000';"),
+                ("messages", "INSERT INTO gone VALUES (1); RETURN NEW;"),
                 ("events", "NEW.move = 1 / 0; RETURN NEW;"),
                 ("events", "NEW.basis = NULL; RETURN NEW;"),
                 ("deliveries", "RETURN NULL;"),
@@ -130,6 +133,7 @@ def test_postgresql(on_server: Store, add: list[str], remove: list[str], names: 
                 ("bodies", "IGNORE"),
             )
         ),
+        (["CREATE INDEX theirs ON events (json(status))"], ["DROP INDEX theirs"], "the index theirs of the table events"),
         (
             [
                 "CREATE TABLE theirs (name TEXT PRIMARY KEY)",
@@ -165,6 +169,20 @@ def test_what_refuses_one_message_harms_no_other(database_url: str) -> None:
         kept = store.inbox.keep([submission(ship24.single(name)) for name in ("one", "bad", "two")], NOW)
         assert [answer and outcomes(answer) for answer in kept] == [["applied"], None, ["applied"]]
         assert store.inbox.take_undecidable() == {}
+
+
+def test_a_policy_for_rows_is_named_and_harms_only_those_rows(own_cluster: Cluster) -> None:
+    own_cluster.create_database("guarded")
+    for statement in ("CREATE ROLE app LOGIN", "ALTER DATABASE guarded OWNER TO app", "ALTER SCHEMA public OWNER TO app"):
+        own_cluster.execute(statement, "guarded")
+    url = f"postgresql://app@127.0.0.1:{own_cluster.port}/guarded"
+    make_tables(url)
+    change(url, *(f"ALTER TABLE messages {each} ROW LEVEL SECURITY" for each in ("ENABLE", "FORCE")))
+    change(url, "CREATE POLICY theirs ON messages USING (true) WITH CHECK (message_id <> 'bad')")
+    with opened(url) as store:
+        kept = store.inbox.keep([submission(ship24.single(name)) for name in ("one", "bad", "two")], NOW)
+        assert [answer and outcomes(answer) for answer in kept] == [["applied"], None, ["applied"]]
+        assert "the policy theirs of the table messages" in (store.inbox.take_fault() or "")
 
 
 def test_what_no_database_can_store_is_blamed_on_its_message(database_url: str) -> None:
