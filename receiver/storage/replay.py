@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, update
+from sqlalchemy import Connection, delete
 
 from receiver.clock import from_micros
 from receiver.domain.batch import BatchState
@@ -19,8 +19,16 @@ from receiver.domain.verdicts import Verdict, better_verdict
 from receiver.storage.database import Database
 from receiver.storage.ledger import Ledger
 from receiver.storage.statements import chunks
-from receiver.storage.stored_items import Decisions, StoredItems, compare_items, lock_delivery, read_items, write_counts
-from receiver.storage.tables.ledger import MessageTable, QuarantineTable, RepeatedMessageTable
+from receiver.storage.stored_items import (
+    Decisions,
+    StoredItems,
+    change_message,
+    compare_items,
+    lock_delivery,
+    read_items,
+    write_counts,
+)
+from receiver.storage.tables.ledger import QuarantineTable, RepeatedMessageTable
 from receiver.storage.tables.metadata import table_of
 from receiver.storage.undo import ForceUndo
 
@@ -143,18 +151,8 @@ def _place_of(row: QuarantineRow) -> tuple[Any, ...]:
 
 def _write_verdicts(connection: Connection, record: StoredItems, wanted: Sequence[Message], decided: Decisions) -> None:
     """Update the verdicts of stored messages, and their trackers, which could not be read before."""
-    messages = table_of(MessageTable)
-    new = []
     for message in wanted:
         stored, (_, verdict) = record.messages.get(message.position), decided[message.position]
-        if stored is not None and (stored.outcome, stored.reason) != verdict[:2]:
-            values = {
-                "outcome": verdict.outcome,
-                "reason": verdict.reason,
-                "tracker_id": message.tracker_id,
-                "topic": message.topic,
-            }
-            new.append({"of": stored.source, "named": stored.message_id, **values})
-    if new:
-        named = messages.c.source == bindparam("of"), messages.c.message_id == bindparam("named")
-        connection.execute(update(messages).where(*named), new)
+        if stored is not None:  # also with the same verdict: a repaired copy may have replaced what was decided
+            values = {"outcome": verdict.outcome, "reason": verdict.reason}
+            change_message(connection, stored, **values, tracker_id=message.tracker_id, topic=message.topic)

@@ -14,6 +14,7 @@ from receiver.domain.rows import DeliveryRow, MessageRow, QuarantineRow, Repeate
 from receiver.domain.verdicts import OUTCOMES, Verdict
 from receiver.errors import AlreadyRunning, NotFound, UnexpectedShape
 from receiver.storage.database import Database
+from receiver.storage.faults import LostRace
 from receiver.storage.stored_bodies import read_body
 from receiver.storage.stored_deliveries import PRUNED, fingerprint
 from receiver.storage.tables.ledger import DeliveryTable, MessageTable, QuarantineTable, RepeatedMessageTable
@@ -94,6 +95,14 @@ def compare_items(items: StoredItems, decided: Decisions) -> tuple[Item, ...]:
             for position in sorted(after)
         ]
     )
+
+
+def change_message(connection: Connection, stored: MessageRow, **values: str | None) -> None:
+    """Update the row of a message. Raises LostRace if a repaired copy has replaced it since it was read."""
+    messages = table_of(MessageTable)
+    same = (messages.c[name] == getattr(stored, name) for name in ("source", "message_id", "delivery_id", "position", "outcome"))
+    if connection.execute(update(messages).where(*same).values(values)).rowcount != 1:
+        raise LostRace
 
 
 def write_counts(connection: Connection, row: DeliveryRow, items: Sequence[Item]) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import NamedTuple, TypeAlias
 
-from sqlalchemy import Connection, Table, bindparam, delete, func, select, update
+from sqlalchemy import Connection, Table, bindparam, delete, func, select
 
 from receiver.clock import from_micros, new_id
 from receiver.domain.batch import BatchState
@@ -19,11 +19,18 @@ from receiver.domain.undo import take_back
 from receiver.domain.verdicts import DUPLICATE, IMPLAUSIBLE_FUTURE, Verdict, rank_verdict
 from receiver.storage.completions import lock_completions
 from receiver.storage.database import Database
-from receiver.storage.faults import LostRace
 from receiver.storage.ledger import Ledger
 from receiver.storage.revisions import read_timelines
 from receiver.storage.statements import chunks, is_one_of
-from receiver.storage.stored_items import Decisions, StoredItems, compare_items, lock_delivery, read_items, write_counts
+from receiver.storage.stored_items import (
+    Decisions,
+    StoredItems,
+    change_message,
+    compare_items,
+    lock_delivery,
+    read_items,
+    write_counts,
+)
 from receiver.storage.tables.ledger import EventTable, MessageTable, RepeatedMessageTable
 from receiver.storage.tables.metadata import table_of
 from receiver.storage.tables.revisions import SUPERSEDED
@@ -218,16 +225,9 @@ def _make_parts(stored: MessageRow, message: Message | None, event: EventRow, de
 
 
 def _write_verdicts(connection: Connection, items: StoredItems, decided: Decisions) -> None:
-    """Update the verdicts of messages. Raises LostRace if a repaired copy has replaced one since it was read."""
-    messages = table_of(MessageTable)
+    """Update the verdicts of messages."""
     for position, (_, verdict) in decided.items():
-        stored = items.messages[position]
-        same = (
-            messages.c[name] == getattr(stored, name) for name in ("source", "message_id", "delivery_id", "position", "outcome")
-        )
-        done = connection.execute(update(messages).where(*same).values(outcome=verdict.outcome, reason=verdict.reason))
-        if done.rowcount != 1:
-            raise LostRace
+        change_message(connection, items.messages[position], outcome=verdict.outcome, reason=verdict.reason)
 
 
 def _delete(connection: Connection, table: Table, rows: Sequence[EventRow]) -> None:

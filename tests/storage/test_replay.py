@@ -22,7 +22,7 @@ from tests.harness.database_contents import contents, differing
 from tests.harness.rows import read_rows, table_rows
 from tests.harness.service import wait_until
 from tests.harness.storage import WAITING, delete_rows, make_tables, poison
-from tests.harness.store import NOW, Store, delivery
+from tests.harness.store import NOW, Store, delivery, submission
 
 FAR_AHEAD = "2027-01-01T10:00:00"
 MICROS = to_micros(NOW)
@@ -321,3 +321,26 @@ def test_the_second_of_two_replays_sees_what_the_first_did(postgresql_url: str) 
         assert verdicts(first) == [("quarantined implausible_future", "applied")]
         assert verdicts(second.result()) == [("applied", "applied")]
         assert second.result().changed is False
+
+
+def test_a_replay_does_not_overwrite_the_verdict_of_a_copy_that_comes_mended_meanwhile(postgresql_url: str) -> None:
+    make_tables(postgresql_url)
+    with (
+        closing(ReplayStore(postgresql_url)) as one,
+        closing(ReplayStore(postgresql_url)) as other,
+        ThreadPoolExecutor(2) as threads,
+    ):
+        one.call(ship24.body(ship24.item("m0", "t", [ship24.event("e0", "2025-03-02T10:00:00")])))
+        early = one.call(ship24.body(ship24.item("m", "t", [ship24.event("e", FAR_AHEAD)])))
+        mended = submission(ship24.body(ship24.item("m", "t", [ship24.event("e", "2025-03-01T10:00:00")])))
+        with one.database.connect_writer() as connection, connection.begin():
+            connection.exec_driver_sql("SELECT 1 FROM trackers FOR UPDATE")
+            storing = threads.submit(other.keep_submission, mended)
+            wait_until(lambda: len(read_rows(postgresql_url, WAITING)) == 1, "the mended copy waits for the tracker")
+            replaying = threads.submit(one.replay, early, force=True)
+            wait_until(lambda: len(read_rows(postgresql_url, WAITING)) == 2, "the replay waits for the tracker")
+            connection.commit()
+            assert verdicts(replaying.result()) == [("quarantined implausible_future", "duplicate content_differs")]
+        storing.result()
+        (row,) = table_rows(postgresql_url, "messages", "delivery_id", "outcome", "reason", message_id="m")
+        assert row == {"delivery_id": mended.delivery.id, "outcome": "stale", "reason": "older"}
