@@ -11,9 +11,11 @@ _SETTINGS = "settings"  # the key in the `info` of a connection for the settings
 _MIGRATION_LOCK = 7_242_365  # an arbitrary fixed number
 _PACKAGES_LOCK = 7_242_366
 _LOCK_SECONDS = 5
-_UNLOGGED = (
-    "SELECT relname FROM pg_class WHERE oid = ANY (ARRAY(SELECT to_regclass(unnest(%s::text[])))) AND relpersistence <> 'p'"
-)
+_UNSAFE_TABLES = """
+SELECT relname, relpersistence <> 'p' FROM pg_class
+WHERE oid = ANY (ARRAY(SELECT to_regclass(unnest(%s::text[])))) AND relkind = 'r'
+    AND (relpersistence <> 'p' OR NOT EXISTS (SELECT FROM pg_index WHERE indrelid = pg_class.oid AND indisprimary AND indisvalid))
+"""
 _COLLATIONS = """
 SELECT datname, datcollversion, pg_database_collation_actual_version(oid) FROM pg_database
 WHERE datname = current_database() AND datcollversion <> pg_database_collation_actual_version(oid)
@@ -40,11 +42,11 @@ _WRITER_SETTINGS = ", ".join(
 def prepare_writer(connection: Any, record: Any) -> None:
     """Set up a new writing connection.
 
-    Raises ConfigurationError for another encoding than UTF-8, StorageUnavailable for tables that a crash empties.
+    Raises ConfigurationError for another encoding than UTF-8, StorageUnavailable for unlogged tables and tables without a key.
     """
     connection.prepared_max = 1000
     connection.add_notice_handler(lambda notice: _note_warning(record.info, notice))
-    _check_logged(connection)
+    _check_tables(connection)
     _set(connection, record, _WRITER_SETTINGS)
 
 
@@ -102,12 +104,14 @@ def _check_encoding(connection: Any) -> None:
         raise ConfigurationError(f"RECEIVER_DATABASE_URL: client_encoding is {client}; expected UTF8, or leave it out.")
 
 
-def _check_logged(connection: Any) -> None:
-    """Raise StorageUnavailable if a table of ours is unlogged: a crash empties it, and no standby has it."""
-    unlogged = [name for (name,) in connection.execute(_UNLOGGED, [list(METADATA.tables)]).fetchall()]
-    if unlogged:
-        remedy = f"Run `ALTER TABLE {unlogged[0]} SET LOGGED`"
-        raise StorageUnavailable(f"A crash of the server would empty the unlogged tables {', '.join(unlogged)}. {remedy}.")
+def _check_tables(connection: Any) -> None:
+    """Raise StorageUnavailable for an unlogged table, which a crash empties, or one without a key (a broken restore)."""
+    for name, is_unlogged in connection.execute(_UNSAFE_TABLES, [list(METADATA.tables)]).fetchall():
+        if is_unlogged:
+            raise StorageUnavailable(f"A crash would empty the table {name}. Run `ALTER TABLE {name} SET LOGGED`.")
+        columns = ", ".join(METADATA.tables[name].primary_key.columns.keys())
+        remedy = f"Restore the database completely, or run `ALTER TABLE {name} ADD CONSTRAINT pk_{name} PRIMARY KEY ({columns})`"
+        raise StorageUnavailable(f"The table {name} has no primary key, so that a message could take effect twice. {remedy}.")
 
 
 def explain_new_collation(connection: Connection) -> str | None:

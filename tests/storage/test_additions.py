@@ -202,14 +202,27 @@ def test_doctor_names_what_was_added_and_finds_nothing_in_tables_of_ours(databas
     assert "the index theirs of the table messages" in found["finding"]
 
 
-def test_nothing_is_written_into_a_table_that_a_crash_empties(postgresql_url: str) -> None:
+@each_row(
+    ("harm", "remedy"),
+    [
+        ("ALTER TABLE bodies SET UNLOGGED", "ALTER TABLE bodies SET LOGGED"),
+        (
+            "ALTER TABLE messages DROP CONSTRAINT pk_messages",
+            "ALTER TABLE messages ADD CONSTRAINT pk_messages PRIMARY KEY (source, message_id)",
+        ),
+    ],
+)
+def test_nothing_is_written_into_a_table_that_a_crash_empties_or_without_its_key(
+    postgresql_url: str, harm: str, remedy: str
+) -> None:
     make_tables(postgresql_url)
-    change(postgresql_url, "ALTER TABLE bodies SET UNLOGGED")
+    change(postgresql_url, harm)
     with opened(postgresql_url) as store:
         assert store.inbox.keep([submission(ship24.single())], NOW) == [None]
-        assert "SET LOGGED" in (store.inbox.take_fault() or "")
-        change(postgresql_url, "ALTER TABLE bodies SET LOGGED")
+        assert f"`{remedy}`" in (store.inbox.take_fault() or "")
+        change(postgresql_url, remedy)
         assert outcomes(store.keep(ship24.single())[0]) == ["applied"]
+        store.clear()
 
 
 @each_row(
