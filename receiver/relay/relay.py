@@ -15,6 +15,8 @@ from receiver.relay.target_worker import TargetWorker
 from receiver.writer.commands.changes import ReleaseChanges
 from receiver.writer.executor import Do
 
+_TURN_SECONDS = 1.0
+
 
 class Relay:
     """Runs on the running loop. `owner` names it in the marks of what it claims: see `Outbox.release`."""
@@ -30,6 +32,7 @@ class Relay:
         self._owner = token_hex(8) if owner is None else owner
         self._do = do
         self._workers = [TargetWorker(target, do, self._owner, policy, is_exhausted) for target in targets]
+        self._handlers = tuple(target.subscription.target for target in targets if target.runs_foreign_code)
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
@@ -49,9 +52,12 @@ class Relay:
         return TargetTestResult(delivered=False, status=None, answer="The relay does not know this target. Restart the service.")
 
     async def run_suspects(self) -> None:
-        """Deliver suspects, one at a time in this process, until there are none."""
-        for worker in self._workers:
-            await worker.run_suspects()
+        """Deliver suspects, one at a time in this process, until there are none.
+
+        The handlers take turns, so that one with many slow suspects holds up no other.
+        """
+        while any([await worker.run_suspects(_TURN_SECONDS) for worker in self._workers]):
+            pass
 
     async def stop(self, seconds: float, *, releases: bool = True) -> None:
         """Stop claiming, wait for changes in flight for so many seconds, store their outcomes, and release the rest.
@@ -65,4 +71,4 @@ class Relay:
         if not releases:
             return
         with suppress(ReceiverError):  # otherwise the leases end by themselves
-            await self._do(ReleaseChanges(self._owner, clock.to_micros(clock.now())))
+            await self._do(ReleaseChanges(self._owner, clock.to_micros(clock.now()), self._handlers))

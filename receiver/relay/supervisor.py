@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from secrets import token_hex
@@ -154,7 +154,7 @@ class Supervisor:
 
     async def _run(self, *, release_all: bool) -> None:
         if release_all:
-            await self._release(None, self._handlers)
+            await self._release(None, crashed=True)
         await asyncio.gather(self._relay_all(), self._relay_suspects(), self._look_for_suspects())
 
     async def _relay_all(self) -> None:
@@ -209,7 +209,7 @@ class Supervisor:
         first, self._first = (self._first, None) if role == ALL else (None, self._first)
         try:
             socket_ = await self._processes.start(role) if first is None else first.socket
-        except OSError as error:
+        except (OSError, RuntimeError) as error:  # also without threads
             return RelayEnd(f"It could not be started ({type(error).__name__}).")
         await asyncio.get_running_loop().create_connection(lambda: link, sock=socket_)
         if first is not None:
@@ -223,9 +223,9 @@ class Supervisor:
         suspects = 0
         if goodbye is None or goodbye.exhausted is not None:  # whatever its exit code: a handler may choose it
             cause = cause or (_describe_end(code) if goodbye is None else f"It ran out of {goodbye.exhausted}.")
-            suspects = await self._release(owner, () if self._stopping.is_set() else self._handlers)
+            suspects = await self._release(owner, crashed=not self._stopping.is_set())
         elif goodbye.needs_replacement:
-            await self._release(owner, ())
+            await self._release(owner, crashed=False)
             _log.warning("relay_replaced", cause="Handlers run on in it after their time-out.")
             if role == ALONE:  # it may not have tried all suspects
                 self._suspects.set()
@@ -277,11 +277,11 @@ class Supervisor:
         else:
             self._state = RelayState(is_running=False, crashes=self._state.crashes + 1, crashed_at=monotonic(), cause=cause)
 
-    async def _release(self, owner: str | None, handlers: Sequence[str]) -> int:
-        """Release the claims of a dead relay; those of these targets become suspects. Return the number of suspects."""
+    async def _release(self, owner: str | None, *, crashed: bool) -> int:
+        """Release the claims of a relay that has ended; return the number of suspects among them."""
         while True:
             try:
-                suspects = await self._do(ReleaseChanges(owner, clock.to_micros(clock.now()), handlers))
+                suspects = await self._do(ReleaseChanges(owner, clock.to_micros(clock.now()), self._handlers, crashed))
             except ReceiverError as error:
                 _log.warning("relay_paused", cause=error.message)
             else:

@@ -113,22 +113,27 @@ class TargetWorker:
         if flushed_at is not None and flushed_at > self._down_at:
             self._circuit = Circuit(self._policy)
 
-    async def run_suspects(self) -> None:
-        """Deliver suspects, the changes that were in flight when their process died, one after the other."""
+    async def run_suspects(self, seconds: float) -> bool:
+        """Deliver suspects, the changes that were in flight when their process died, one after the other.
+
+        Begin none after so many seconds; return whether there may be more.
+        """
+        until = monotonic() + seconds
         while True:
+            room = 1 if monotonic() < until else 0
             ended, self._ended = self._ended, []
             try:
-                exchanged = await self._exchange(1, ended, suspects=True)
-            except ReceiverError as error:
+                exchanged = await self._exchange(room, ended, suspects=True)
+            except Exception as error:  # the next exchange may succeed
                 self._ended = ended + self._ended
-                self._note_fault(error.message)
+                self._note_fault(_name(error))
                 await asyncio.sleep(self._policy.poll_seconds)
                 continue
             self._note_end()
             for item in exchanged.claimed:
                 await self._try_suspect(item)
             if not exchanged.claimed and not exchanged.blocked:
-                return
+                return not room
 
     def _note_fault(self, cause: str) -> None:
         if self._outage.begin(cause):
@@ -195,7 +200,7 @@ class TargetWorker:
             raise
 
     async def _exchange(self, room: int, ended: list[Outcome], *, suspects: bool = False) -> Exchanged:
-        """Store outcomes and claim changes. Outcomes that cannot be stored together are stored one by one."""
+        """Store outcomes and claim changes."""
         now = _now()
         lease_seconds = self.target.timeout_seconds + _LEASE_SECONDS
         mark, leased_until = f"{self._owner}.{token_hex(8)}", now + int(lease_seconds * _SECOND)
@@ -204,9 +209,16 @@ class TargetWorker:
         exchange = ExchangeChanges(self._name, mark, now, leased_until, room, ended, probe, wanted)
         await self._release_lost()
         try:
-            return await self._do(exchange)
+            return await self._exchange_in_parts(exchange, ended)
         except StorageUnavailable:
             self._lost = ReleaseChanges(mark, now, (self._name,) if suspects else ())
+            raise
+
+    async def _exchange_in_parts(self, exchange: ExchangeChanges, ended: list[Outcome]) -> Exchanged:
+        """Do an exchange; if it fails because of an outcome, store the outcomes one by one first."""
+        try:
+            return await self._do(exchange)
+        except StorageUnavailable:
             raise
         except Exception:
             while ended:

@@ -45,12 +45,10 @@ from receiver.storage.tables.outbox import (
     are_wanted,
     first_due,
     first_move,
+    is_due,
     row_keys,
 )
 from receiver.storage.waiting import select_changes
-
-_MAX_AHEAD = 2 * 86_400_000_000
-"""Microseconds. No retry is delayed this long: a row that is due later was written with a wrong clock, and counts as due."""
 
 _LOOKED_AT = 100
 """The number of rows that a claim reads if some of the due ones are not the first of their trackers."""
@@ -220,7 +218,7 @@ class Outbox:
             source, tracker_id = probe.avoid
             waiting = waiting.where(or_(rows.c.source != source, rows.c.tracker_id != tracker_id))
         waiting = waiting.order_by(rows.c.due_at.desc() if probe is not None and probe.newest else rows.c.due_at)
-        for due in (rows.c.due_at <= now, rows.c.due_at.between(now + _MAX_AHEAD, BLOCKED - 1)):
+        for due in is_due(now):
             going = self._database.skip_locked(waiting.where(due), rows)
             found = connection.execute(going.limit(limit)).all()
             if any(row.move != row.first for row in found):

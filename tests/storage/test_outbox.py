@@ -12,8 +12,8 @@ from receiver.clock import to_micros
 from receiver.domain.changes import Subscription
 from receiver.storage.interventions import ALL_DEAD, DeadFilter, DeadKey, QueuedAgain, retry_dead
 from receiver.storage.outbox import Acknowledgement, Claimed, Exchanged, Outbox, Outcome
-from receiver.storage.suspects import release
-from receiver.storage.tables.outbox import BLOCKED
+from receiver.storage.suspects import has_suspects, release
+from receiver.storage.tables.outbox import BLOCKED, SUSPECT
 from tests.harness import ship24
 from tests.harness.load import together
 from tests.harness.rows import table_rows
@@ -43,8 +43,8 @@ class ClaimingRelay:
     def claim(self, target: str = "all", now: int = NOW_MICROS, limit: int = 10) -> Sequence[Claimed]:
         return self.exchange(target=target, now=now, limit=limit).claimed
 
-    def release(self, owner: str | None, now: int = NOW_MICROS, *handlers: str) -> int:
-        return self._store.transactions.run(lambda connection: release(connection, owner, now, handlers))
+    def release(self, owner: str | None, now: int = NOW_MICROS, *handlers: str, crashed: bool = True) -> int:
+        return self._store.transactions.run(lambda connection: release(connection, owner, now, handlers, crashed=crashed))
 
     def settle(self, *outcomes: Outcome, target: str = "all", now: int = NOW_MICROS) -> int:
         return self._store.transactions.run(lambda connection: self._outbox.settle(connection, target, now, outcomes))
@@ -298,7 +298,7 @@ def test_tries_count_when_they_have_an_outcome_and_claims_without_one_apart(tabl
             assert (claimed.attempts, claimed.unsettled) == (1, lost)
             now += LEASE
         relay.claim(now=now)
-        assert relay.release(None, now, "all") == 1
+        assert relay.release("relay", now, "all") == 1
         (claimed,) = relay.claim(now=now)
         assert (claimed.attempts, claimed.unsettled) == (1, 4)
         relay.settle(again(claimed, now))
@@ -322,6 +322,49 @@ def test_what_a_dead_relay_had_claimed_is_given_back_at_once_and_nothing_else(ta
         assert {first.unsettled, second.unsettled} == {0, 1}
         assert alive.settle(*(done(c) for c in (*others, first, second))) == 4
         assert dead.settle(done(lost)) == 0
+
+
+def test_a_suspect_whose_relay_ended_in_order_is_still_one_and_that_end_does_not_count(tables: str) -> None:
+    with opened(tables) as store:
+        store.keep(moved("suspect", 10))
+        relay = ClaimingRelay(store)
+        relay.claim()
+        relay.release("relay", NOW_MICROS, "all")
+        relay.claim(limit=1)
+        store.keep(moved("other", 10))
+        relay.claim(limit=1)
+        assert relay.release("relay", NOW_MICROS, "all", crashed=False) == 1
+        rows = table_rows(tables, "dispatches", "tracker_id", "claim", "unsettled", order="tracker_id")
+        assert [tuple(row.values()) for row in rows] == [("other", None, 0), ("suspect", SUSPECT, 1)]
+
+
+def test_a_suspect_waits_for_longer_after_each_start_of_a_service_that_ends_again_and_again(tables: str) -> None:
+    with opened(tables) as store:
+        store.keep(moved("t", 10))
+        relay, now, waits = ClaimingRelay(store), NOW_MICROS, []
+        for _ in range(4):
+            assert len(relay.claim(now=now)) == 1
+            assert relay.release(None, now, "all") == 1
+            assert relay.release(None, now, "all") == 0, "a start without an attempt does not count"
+            (row,) = table_rows(tables, "dispatches", "due_at")
+            waits.append((row["due_at"] - now) / 60_000_000)
+            now = row["due_at"]
+        assert waits == [0, 1, 2, 3]
+
+
+def test_a_suspect_of_a_relay_whose_clock_was_ahead_is_due(tables: str) -> None:
+    with opened(tables) as store:
+        store.keep(moved("t", 10))
+        relay = ClaimingRelay(store)
+        found = [has_suspects_now(store)]
+        for ahead in (LEASE, 10 * 86_400_000_000):
+            relay.claim(now=NOW_MICROS + ahead)
+            found.append(has_suspects_now(store))
+        assert found == [False, False, True]
+
+
+def has_suspects_now(store: Store) -> bool:
+    return store.transactions.run(lambda connection: has_suspects(connection, ["all"], NOW_MICROS))
 
 
 def test_a_change_that_another_relay_claimed_is_not_failed_by_the_first_one(tables: str) -> None:

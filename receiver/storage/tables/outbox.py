@@ -29,6 +29,9 @@ BLOCKED = 1 << 62
 SUSPECT = "suspect"
 """The `claim` of a change that was being delivered when its process died. It is retried alone."""
 
+_MAX_AHEAD = 2 * 86_400_000_000
+"""Microseconds. No retry is delayed this long."""
+
 IS_CLAIMED = text("claim IS NOT NULL")
 HAS_FAILED = text("error IS NOT NULL")
 
@@ -135,6 +138,12 @@ def first_due(target: str) -> Select[Any]:
     """Return the query for the time when the next change of a target becomes due."""
     rows = table_of(DispatchTable)
     return select(rows.c.due_at).where(rows.c.target == target, rows.c.due_at < BLOCKED).order_by(rows.c.due_at).limit(1)
+
+
+def is_due(now: int) -> Sequence[ColumnElement[bool]]:
+    """Return the two conditions for a due change: its time has come, or is so late that it was written with a wrong clock."""
+    due_at = table_of(DispatchTable).c.due_at
+    return due_at <= now, due_at.between(now + _MAX_AHEAD, BLOCKED - 1)
 
 
 def are_wanted(*, suspects: bool | None) -> Sequence[ColumnElement[bool]]:

@@ -54,18 +54,19 @@ class ExchangeChanges(TransactionCommand[Exchanged]):
 
 @dataclass(frozen=True, slots=True)
 class ReleaseChanges(TransactionCommand[int]):
-    """Release the claims of a relay that has ended, or of an exchange; return the number of these changes that become suspects.
+    """Release the claims of a relay that has ended, or of an exchange; return the number of suspects among these changes.
 
-    `owner` is the start of a relay's marks, or the mark of the exchange; None means all relays. Changes of these `handlers`
-    become suspects (`suspects.release`).
+    `owner` is the start of a relay's marks, or the mark of the exchange; None means all relays. If one `crashed`, changes of
+    these `handlers` become suspects; otherwise they stay suspects (`suspects.release`).
     """
 
     owner: str | None
     now: int
     handlers: Sequence[str] = ()
+    crashed: bool = False
 
     def write(self, executor: CommandExecutor, connection: Connection) -> int:
-        return release(connection, self.owner, self.now, self.handlers)
+        return release(connection, self.owner, self.now, self.handlers, crashed=self.crashed)
 
 
 @dataclass(frozen=True, slots=True)
