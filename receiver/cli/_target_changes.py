@@ -104,8 +104,7 @@ def retry(name: str, since: int | None, source: str | None, tracker: str | None)
 def resend(tracker: str, target: str | None, sequence: int | None, basis: str) -> None:
     """Send a change of a tracker again, with the same ID and sequence."""
     settings = load()
-    if target is not None:
-        queries.check_named(target_names(find_targets(settings)), target)
+    known = target_names(find_targets(settings))
     with reading(settings) as database:
         source, tracker_id = queries.find_tracker(database, tracker, NAMES)
     change = (source, tracker_id, target, basis, sequence)
@@ -115,7 +114,7 @@ def resend(tracker: str, target: str | None, sequence: int | None, basis: str) -
         answer = post(settings, "/ops/api/targets/resend", dict(zip(names, change, strict=True)), taken)
         return Resent(answer["change_id"], answer["basis"], answer["sequence"], tuple(answer["targets"]))
 
-    resent = perform(settings, lambda do: resend_change(do, *change, audit_entry), ask)
+    resent = perform(settings, lambda do: resend_change(do, *change, known, audit_entry), ask)
     where = f"sent again to {', '.join(resent.targets)}" if resent.targets else "waiting already"
     click.echo(f"Change {resent.sequence} of {source}/{tracker_id} ({resent.change_id}): {where}.")
 

@@ -3,7 +3,7 @@
 Each transaction has a bounded size.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from math import inf
 from time import monotonic
@@ -11,6 +11,7 @@ from time import monotonic
 from receiver import clock
 from receiver.domain.changes import TargetTestResult
 from receiver.maintenance.execution import MakeEntry
+from receiver.storage import queries
 from receiver.storage.dropping import Dropped
 from receiver.storage.interventions import ALL_DEAD, DeadFilter
 from receiver.storage.resending import Resent
@@ -34,17 +35,18 @@ async def flush_target(do: Do, target: str, make_entry: MakeEntry) -> int:
     """Have the waiting changes of a target tried at once, and return the number of those that were due later."""
     now = clock.now()
     command = FlushTarget(target, clock.to_micros(now))
-    changes = moved = await do(Audited(make_entry(now, "targets flush", target, None), command))
-    while moved:
-        moved = await do(command)
-        changes += moved
+    flushed = await do(Audited(make_entry(now, "targets flush", target, None), command))
+    changes = flushed.changes
+    while flushed.last is not None:
+        flushed = await do(replace(command, after=flushed.last))
+        changes += flushed.changes
     return changes
 
 
 async def retry_failed(do: Do, target: str, make_entry: MakeEntry, only: DeadFilter = ALL_DEAD) -> int:
     """Queue failed changes of a target again, all or `only` some, and return their number.
 
-    Changes that fail meanwhile may be included.
+    Changes that fail meanwhile may be included, each once.
     """
     now = clock.now()
     since = [] if only.since is None else [f"since {clock.iso(only.since)}"]
@@ -67,12 +69,24 @@ async def send_test_change(
 
 
 async def resend_change(
-    do: Do, source: str, tracker_id: str, target: str | None, basis: str, sequence: int | None, make_entry: MakeEntry
+    do: Do,
+    source: str,
+    tracker_id: str,
+    target: str | None,
+    basis: str,
+    sequence: int | None,
+    known: Sequence[str],
+    make_entry: MakeEntry,
 ) -> Resent:
-    """Send a change of a tracker again, with the same id: the last one, or the one with this sequence. Raises NotFound."""
+    """Send a change of a tracker again, with the same id: the last one, or the one with this sequence.
+
+    It goes to a target, or to all (None) with a record of it that are `known` to the settings. Raises NotFound.
+    """
+    if target is not None:
+        queries.check_named(known, target)
     now = clock.now()
     detail = f"{'last change' if sequence is None else f'change {sequence}'} of {basis} to {target or 'all that had it'}"
-    command = ResendChange(source, tracker_id, target, basis, sequence, clock.to_micros(now))
+    command = ResendChange(source, tracker_id, target, basis, sequence, known, clock.to_micros(now))
     return await do(Audited(make_entry(now, "targets resend", f"{source}/{tracker_id}", detail), command))
 
 

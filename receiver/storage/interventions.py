@@ -1,9 +1,9 @@
 """The ways to act on a target: pause it, have its waiting changes tried at once, queue its dead changes again."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, delete, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, FromClause, RowMapping, delete, select, tuple_, update
 
 from receiver.storage.database import Database
 from receiver.storage.notifications import note_changes
@@ -24,19 +24,19 @@ class DeadFilter(NamedTuple):
 ALL_DEAD = DeadFilter()
 
 
-class DeadKey(NamedTuple):
-    """The key of a dead change of a target."""
+class ChangeKey(NamedTuple):
+    """The key of a waiting or dead change of a target."""
 
     source: str
     tracker_id: str
     move: int
 
 
-class QueuedAgain(NamedTuple):
-    """How many changes were queued again, and the key of the last one that was looked at (None: there are no more)."""
+class InterventionStep(NamedTuple):
+    """How many changes were queued or made due, and the key of the last one that was looked at (None: there are no more)."""
 
     changes: int
-    last: DeadKey | None
+    last: ChangeKey | None
 
 
 def pause_target(database: Database, connection: Connection, target: str, now: int) -> bool:
@@ -46,23 +46,25 @@ def pause_target(database: Database, connection: Connection, target: str, now: i
     return connection.execute(insert.returning(table_of(StoppedTable).c.target)).first() is not None
 
 
-def flush_target(database: Database, connection: Connection, target: str, now: int, limit: int = 1_000) -> int:
-    """Make up to `limit` changes due that wait for their next attempt; return their number.
+def flush_target(
+    database: Database, connection: Connection, target: str, now: int, after: ChangeKey | None = None, limit: int = 1_000
+) -> InterventionStep:
+    """Look at the next `limit` waiting changes of a target by their keys, and make those due that wait for their next attempt.
 
-    Relays that pause because the target was down try it at once (`read_flush`). The race: a relay claims the same changes. They
-    are locked, and claimed ones are left alone.
+    Each is looked at once: one that fails again meanwhile waits again. Relays that pause because the target was down try it at
+    once (`read_flush`). The race: a relay claims the same changes. They are locked, and claimed ones are left alone.
     """
     rows, flushes = table_of(DispatchTable), table_of(FlushTable)
-    key = rows.c.source, rows.c.tracker_id, rows.c.move
-    later = select(*key).where(rows.c.target == target, rows.c.due_at > now, rows.c.due_at < BLOCKED, rows.c.claim.is_(None))
-    found = connection.execute(database.skip_locked(later.order_by(rows.c.due_at).limit(limit), rows)).all()
+    inside, last = _find_step(connection, rows, [rows.c.target == target], after, limit)
+    later = select(*_key(rows)).where(*inside, rows.c.due_at > now, rows.c.due_at < BLOCKED, rows.c.claim.is_(None))
+    found = connection.execute(database.skip_locked(later, rows)).all()
     if found:
         at_once = update(rows).where(IS_ROW, rows.c.claim.is_(None)).values(due_at=now)
         connection.execute(at_once, [row_keys(target, *row) for row in found])
     insert = database.insert(flushes).values(target=target, requested_at=now)
     connection.execute(insert.on_conflict_do_update(index_elements=["target"], set_={"requested_at": now}))
     note_changes(connection)
-    return len(found)
+    return InterventionStep(len(found), last)
 
 
 def read_flush(connection: Connection, target: str) -> int | None:
@@ -77,30 +79,40 @@ def retry_dead(
     target: str,
     now: int,
     only: DeadFilter = ALL_DEAD,
-    after: DeadKey | None = None,
+    after: ChangeKey | None = None,
     limit: int = 1_000,
-) -> QueuedAgain:
+) -> InterventionStep:
     """Look at the next `limit` dead changes of a target by their keys, and queue again those that the filter chooses.
 
-    All of them failed until `now`. They arrive after later changes of their trackers; the target sees that by `move`. The
-    race: other processes add dead changes and retry them at the same time. The rows are locked, and exactly these are moved; one
-    that already waits is only deleted.
+    They arrive after later changes of their trackers; the target sees that by `move`. The race: other processes add dead changes
+    and retry them at the same time. The rows are locked, and exactly these are moved; one that already waits is only deleted.
     """
     dead = table_of(DeadTable)
-    key = dead.c.source, dead.c.tracker_id, dead.c.move
-    inside: list[ColumnElement[bool]] = [dead.c.target == target]
-    inside += [column == value for column, value in zip(key[:2], only[1:], strict=True) if value is not None]
-    if after is not None:
-        inside.append(tuple_(*key) > after)
-    end = connection.execute(select(*key).where(*inside).order_by(*key).offset(limit - 1).limit(1)).first()
-    if end is not None:
-        inside.append(tuple_(*key) <= tuple(end))
-    times = [dead.c.died_at <= now, *([] if only.since is None else [dead.c.died_at >= only.since])]
+    chosen: list[ColumnElement[bool]] = [dead.c.target == target]
+    chosen += [column == value for column, value in zip(_key(dead)[:2], only[1:], strict=True) if value is not None]
+    inside, last = _find_step(connection, dead, chosen, after, limit)
+    times = [] if only.since is None else [dead.c.died_at >= only.since]
     given_up = database.skip_locked(select(dead).where(*inside, *times), dead)
     found = connection.execute(given_up).mappings().all()
     if found:
         _queue_again(database, connection, found, now)
-    return QueuedAgain(len(found), None if end is None else DeadKey(*end))
+    return InterventionStep(len(found), last)
+
+
+def _key(table: FromClause) -> tuple[ColumnElement[Any], ...]:
+    return table.c.source, table.c.tracker_id, table.c.move
+
+
+def _find_step(
+    connection: Connection, table: FromClause, chosen: Sequence[ColumnElement[bool]], after: ChangeKey | None, limit: int
+) -> tuple[Sequence[ColumnElement[bool]], ChangeKey | None]:
+    """Return the condition for the next `limit` of the chosen changes by their keys, and the last key (None: no more)."""
+    key = _key(table)
+    inside = [*chosen, *([] if after is None else [tuple_(*key) > after])]
+    end = connection.execute(select(*key).where(*inside).order_by(*key).offset(limit - 1).limit(1)).first()
+    if end is None:
+        return inside, None
+    return [*inside, tuple_(*key) <= tuple(end)], ChangeKey(*end)
 
 
 def _queue_again(database: Database, connection: Connection, found: Sequence[RowMapping], now: int) -> None:

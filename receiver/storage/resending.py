@@ -1,5 +1,6 @@
 """Sending a change again by hand, with the same id and sequence."""
 
+from collections.abc import Collection
 from typing import NamedTuple
 
 from sqlalchemy import Connection, delete, select
@@ -30,16 +31,18 @@ def resend_change(
     target: str | None,
     basis: str,
     sequence: int | None,
+    known: Collection[str],
     now: int,
 ) -> Resent:
-    """Queue a change for a target, or for all (None) that had it or failed. Without `sequence`: the last change of the basis.
+    """Queue a change for a target, or for all `known` ones (None) that had it or failed. Without `sequence`: the last change.
 
     It is delivered before later changes of its tracker that still wait. Raises NotFound.
     """
     change = _find(connection, source, tracker_id, basis, sequence)
-    targets = [target] if target is not None else _find_targets(connection, source, tracker_id, change.move)
+    recorded = [target] if target is not None else _find_targets(connection, source, tracker_id, change.move)
+    targets = [name for name in recorded if name in known]
     if not targets:
-        raise NotFound("No target has a record of this change. Name the target to send it to.")
+        raise NotFound("No target of the settings has a record of this change. Name the target to send it to.")
     rows, dead = table_of(DispatchTable), table_of(DeadTable)
     queued = []
     for name in targets:

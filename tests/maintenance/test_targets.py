@@ -85,6 +85,21 @@ def test_a_flush_reaches_all_that_waits(sqlite_url: str) -> None:
         assert operator.audited() == [("targets flush", "shop", None)]
 
 
+def test_a_flush_has_each_change_tried_once_though_all_fail_again_at_once(sqlite_url: str) -> None:
+    with operating(sqlite_url, 2_001) as operator:
+        update_rows(sqlite_url, "dispatches", due_at=_MUCH_LATER)
+        steps: list[object] = []
+
+        async def do_and_fail(command: WriterCommand[R]) -> R:
+            assert len(steps) < 5, "it never ends"
+            steps.append(command)
+            result = await operator.do(command)
+            update_rows(sqlite_url, "dispatches", due_at=_MUCH_LATER)
+            return result
+
+        assert asyncio.run(flush_target(do_and_fail, "shop", operator.make_entry)) == 2_001
+
+
 @pytest.mark.parametrize(
     ("only", "detail", "number"),
     [
@@ -149,6 +164,6 @@ def test_a_change_that_is_sent_again_is_named_in_the_audit_log(
     with operating(sqlite_url) as operator:
         operator.deliver(ship24.body(ship24.item(tracker_id="t")))
         add_row(sqlite_url, "delivered_changes", target="shop", move=1, delivered_at=1, **_OF_TRACKER)
-        resending = resend_change(operator.do, "ship24", "t", target, "events", sequence, operator.make_entry)
+        resending = resend_change(operator.do, "ship24", "t", target, "events", sequence, ["shop"], operator.make_entry)
         assert asyncio.run(resending).sequence == 1
         assert operator.audited() == [("targets resend", "ship24/t", detail)]

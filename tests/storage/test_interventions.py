@@ -97,7 +97,7 @@ def test_a_flush_makes_due_what_waits_for_its_next_attempt_and_nothing_else(stor
     claim(store, "other")
     before = due_at(database_url)
     assert before["shop", "failed", 1] == _LATER
-    assert [store.executor.do(FlushTarget("shop", _NOW + 5)) for _ in range(2)] == [1, 0]
+    assert [store.executor.do(FlushTarget("shop", _NOW + 5)) for _ in range(2)] == [(1, None), (0, None)]
     after = due_at(database_url)
     assert after == {**before, ("shop", "failed", 1): _NOW + 5}
     assert [store.executor.do(ReadFlush(name)) for name in ("shop", "other")] == [_NOW + 5, None]
@@ -125,3 +125,9 @@ def test_dead_changes_are_queued_again_by_time_source_and_tracker(store: Store, 
         store.executor.do(RetryDead("shop", _LATER, only))
         queued.append("".join(sorted(tracker for target, tracker, _ in due_at(database_url) if target == "shop")))
     assert queued == ["", "c", "c", "ac", "abc"]
+
+
+def test_a_change_that_died_while_the_clock_was_ahead_is_queued_again(store: Store, database_url: str) -> None:
+    die(store, "a", _LATER)
+    store.executor.do(RetryDead("shop", _NOW))
+    assert due_at(database_url)["shop", "a", 1] == _NOW

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from receiver.clock import to_micros
 from receiver.domain.changes import Subscription
-from receiver.storage.interventions import ALL_DEAD, DeadFilter, DeadKey, QueuedAgain, retry_dead
+from receiver.storage.interventions import ALL_DEAD, ChangeKey, DeadFilter, InterventionStep, retry_dead
 from receiver.storage.outbox import Acknowledgement, Claimed, Exchanged, Outbox, Outcome
 from receiver.storage.suspects import has_suspects, release
 from receiver.storage.tables.outbox import BLOCKED, SUSPECT
@@ -415,7 +415,7 @@ def give_up(store: Store, *trackers: str) -> None:
     relay.settle(*(done(c)._replace(error="given up") for c in relay.claim(limit=100)))
 
 
-def retry_piece(store: Store, only: DeadFilter, after: DeadKey | None, limit: int) -> QueuedAgain:
+def retry_piece(store: Store, only: DeadFilter, after: ChangeKey | None, limit: int) -> InterventionStep:
     return store.transactions.run(
         lambda connection: retry_dead(store.database, connection, "all", NOW_MICROS, only, after, limit)
     )

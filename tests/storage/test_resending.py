@@ -40,8 +40,10 @@ def settle(store: Store, claimed: Claimed, target: str = "shop", error: str | No
     store.executor.do(ExchangeChanges(target, "none", _NOW, _NOW, 0, [outcome]))
 
 
-def resend(store: Store, target: str | None = "shop", sequence: int | None = None) -> Resent:
-    return store.executor.do(ResendChange("ship24", "t", target, "events", sequence, _NOW))
+def resend(
+    store: Store, target: str | None = "shop", sequence: int | None = None, known: Sequence[str] = ("shop", "erp")
+) -> Resent:
+    return store.executor.do(ResendChange("ship24", "t", target, "events", sequence, known, _NOW))
 
 
 def test_a_delivered_change_is_sent_again_with_its_id_before_what_waits_for_its_tracker(store: Store) -> None:
@@ -64,12 +66,15 @@ def test_a_dead_change_waits_again_and_one_that_waits_is_not_queued_twice(store:
 
 
 def test_without_a_target_all_get_it_that_have_a_record_of_it(store: Store) -> None:
-    with pytest.raises(NotFound, match="No target has a record"):
+    with pytest.raises(NotFound, match="No target of the settings has a record"):
         resend(store, None, 1)
     for target in ("shop", "erp"):
         (claimed,) = claim(store, target)
         settle(store, claimed, target)
-    assert resend(store, None, 1).targets == ("erp", "shop")
+    assert resend(store, None, 1, known=["shop"]).targets == ("shop",), "nobody serves a target that was removed"
+    with pytest.raises(NotFound, match="No target of the settings has a record"):
+        resend(store, None, 1, known=["another"])
+    assert resend(store, None, 1).targets == ("erp",), "it waits for the other one already"
 
 
 def test_without_a_number_it_is_the_last_change_and_an_unknown_one_is_not_found(store: Store) -> None:
@@ -77,4 +82,4 @@ def test_without_a_number_it_is_the_last_change_and_an_unknown_one_is_not_found(
     with pytest.raises(NotFound, match="no change 4"):
         resend(store, sequence=4)
     with pytest.raises(NotFound, match="no change"):
-        store.executor.do(ResendChange("ship24", "unknown", "shop", "events", None, _NOW))
+        store.executor.do(ResendChange("ship24", "unknown", "shop", "events", None, ["shop"], _NOW))

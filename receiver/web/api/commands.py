@@ -160,10 +160,8 @@ async def _flush_target(context: CommandContext, request: OperatorRequest) -> di
 
 async def _resend_change(context: CommandContext, request: OperatorRequest) -> dict[str, Any]:
     body = request.body
-    if body.target is not None:
-        queries.check_named(context.targets, body.target)
     change = (body.source, body.tracker_id, body.target, body.basis, body.sequence)
-    resent = await resend_change(context.do, *change, request.operator.entry)
+    resent = await resend_change(context.do, *change, context.targets, request.operator.entry)
     return {"source": body.source, "tracker_id": body.tracker_id, **resent._asdict()}
 
 

@@ -89,9 +89,8 @@ async def send_again(
     """Send a change of a tracker again to a target, and return to the tracker's page. Raises NotFound, UnexpectedShape."""
     fields = {name: form[name] for name in ResendBody.model_fields if name in form}
     body = read_fields(ResendBody, fields)
-    queries.check_named(target_names(targets), body.target or "")
-    change = (body.source, body.tracker_id, body.target, body.basis, body.sequence)
-    await resend_change(writer_client.do, *change, page_request.operator.entry)
+    change = (body.source, body.tracker_id, body.target or "", body.basis, body.sequence)
+    await resend_change(writer_client.do, *change, target_names(targets), page_request.operator.entry)
     return redirect(f"{links.to_tracker(body.source, body.tracker_id)}#changes")
 
 

@@ -10,9 +10,9 @@ from receiver.domain.processes import ProcessRow
 from receiver.storage.dropping import Dropped, drop_target
 from receiver.storage.interventions import (
     ALL_DEAD,
+    ChangeKey,
     DeadFilter,
-    DeadKey,
-    QueuedAgain,
+    InterventionStep,
     flush_target,
     pause_target,
     read_flush,
@@ -104,14 +104,15 @@ class PauseTarget(TransactionCommand[bool]):
 
 
 @dataclass(frozen=True, slots=True)
-class FlushTarget(TransactionCommand[int]):
-    """Have waiting changes of a target tried at once, up to a limit for one transaction; return their number."""
+class FlushTarget(TransactionCommand[InterventionStep]):
+    """Have waiting changes of a target tried at once: a limited number after a key."""
 
     target: str
     now: int
+    after: ChangeKey | None = None
 
-    def write(self, executor: CommandExecutor, connection: Connection) -> int:
-        return flush_target(executor.database, connection, self.target, self.now)
+    def write(self, executor: CommandExecutor, connection: Connection) -> InterventionStep:
+        return flush_target(executor.database, connection, self.target, self.now, self.after)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,15 +136,15 @@ class ResumeTarget(TransactionCommand[bool]):
 
 
 @dataclass(frozen=True, slots=True)
-class RetryDead(TransactionCommand[QueuedAgain]):
+class RetryDead(TransactionCommand[InterventionStep]):
     """Queue dead changes of a target again: of a limited number after a key, those that a filter chooses."""
 
     target: str
     now: int
     only: DeadFilter = ALL_DEAD
-    after: DeadKey | None = None
+    after: ChangeKey | None = None
 
-    def write(self, executor: CommandExecutor, connection: Connection) -> QueuedAgain:
+    def write(self, executor: CommandExecutor, connection: Connection) -> InterventionStep:
         return retry_dead(executor.database, connection, self.target, self.now, self.only, self.after)
 
 
@@ -156,11 +157,12 @@ class ResendChange(TransactionCommand[Resent]):
     target: str | None
     basis: str
     sequence: int | None
+    known: Sequence[str]
     now: int
 
     def write(self, executor: CommandExecutor, connection: Connection) -> Resent:
         change = (self.source, self.tracker_id, self.target, self.basis, self.sequence)
-        return resend_change(executor.database, connection, *change, self.now)
+        return resend_change(executor.database, connection, *change, self.known, self.now)
 
 
 @dataclass(frozen=True, slots=True)
