@@ -12,7 +12,7 @@ from multiprocessing.process import BaseProcess
 import structlog
 from starlette.routing import BaseRoute
 
-from receiver.errors import ConfigurationError
+from receiver.errors import ConfigurationError, name_error
 from receiver.monitoring.traces import start_traces
 from receiver.processes.stopping import STOP_SECONDS, StopAsked, Stopping
 from receiver.relay.assembly import ConfiguredTarget, has_targets
@@ -34,7 +34,7 @@ _log = structlog.get_logger()
 
 
 def run(settings: Settings, extra_routes: Sequence[BaseRoute] = (), stop_seconds: float = STOP_SECONDS) -> int:
-    """Serve, and return the exit code: 0 after a signal, 1 if the writing process was lost or had to be killed.
+    """Serve, and return the exit code: 0 after a signal, 1 after an error or if the writing process was lost or had to be killed.
 
     Raises WriterTaken, SchemaOutdated, StorageUnavailable or ConfigurationError before it serves. After a signal it stops
     listening, answers every delivery under way, and ends the writing process and with it the last connection to the database.
@@ -70,10 +70,31 @@ def _serve(
     writer, channel = process.start(database, timedelta(hours=settings.max_future_hours), read, subscriptions, others)
     stopping.when_forced(writer.kill)
     try:
-        listener = listen(settings)  # after the fork: the writing process must not keep the port
+        has_failed = not _answer(settings, database, channel, relay, stopping, extra_routes)
     except ConfigurationError:
         channel.close()
         raise
+    except SystemExit:  # uvicorn could not start, and has logged why
+        has_failed = True
+    except Exception as error:
+        _log.exception("service_failed", cause=name_error(error))
+        has_failed = True
+    if has_failed:
+        with suppress(OSError):  # the server has closed it
+            channel.shutdown(socket.SHUT_RDWR)  # ends the writing process
+    return 0 if _has_ended(writer, stopping.left(_WRITER_SHARE)) and not has_failed else 1
+
+
+def _answer(
+    settings: Settings,
+    database: Database,
+    channel: socket.socket,
+    relay: FirstRelay | None,
+    stopping: Stopping,
+    extra_routes: Sequence[BaseRoute],
+) -> bool:
+    """Answer requests until the stop; return False if the writing process was lost."""
+    listener = listen(settings)  # after the fork: the writing process must not keep the port
     lost: list[int] = []
 
     def on_writer_lost() -> None:
@@ -92,7 +113,7 @@ def _serve(
     server.run(sockets=[listener])
     if traces is not None:
         traces.close(stopping.left(_TRACES_SHARE))
-    return 1 if lost or not _has_ended(writer, stopping.left(_WRITER_SHARE)) else 0
+    return not lost
 
 
 def try_targets(settings: Settings) -> tuple[ConfiguredTarget, ...]:

@@ -5,7 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -37,9 +37,11 @@ class Stoppable(Service):
 
     family: list[psutil.Process]
 
-    def begin(self, *prefix: str) -> subprocess.Popen[bytes]:
-        """Start the process."""
-        command = [*prefix, sys.executable, "-m", "tests.harness.serve_with_stop_limit", str(STOP_SECONDS)]
+    def begin(
+        self, *prefix: str, program: Sequence[str] = ("serve_with_stop_limit", str(STOP_SECONDS))
+    ) -> subprocess.Popen[bytes]:
+        """Start the process, with a program of the harness and its arguments."""
+        command = [*prefix, sys.executable, "-m", f"tests.harness.{program[0]}", *program[1:]]
         with self.log.open("ab") as log:
             process = subprocess.Popen(command, cwd=self.directory, env=self.env, stderr=log, stdout=log)
         self.process = process
@@ -106,6 +108,16 @@ def test_a_writing_process_that_was_stopped_by_a_signal_is_killed_in_time(runnin
         process.suspend()
     service.terminate()
     assert running.ended_with() == 1
+
+
+@pytest.mark.parametrize("where", ["assembly", "start"])
+def test_an_error_of_our_own_ends_the_service_and_its_processes_with_one_line(running: Stoppable, where: str) -> None:
+    process = running.begin(program=("failing_start", where))
+    assert process.wait(DEADLINE_SECONDS) == 1
+    lines = [line for line in running.logs().splitlines() if "ZeroDivisionError" in line]
+    assert len(lines) == 1
+    assert '"level":"error"' in lines[0].replace(" ", "")
+    assert "writer_killed" not in running.logs()
 
 
 def test_a_client_that_drips_holds_up_nothing(running: Stoppable) -> None:
