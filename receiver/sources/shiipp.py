@@ -21,6 +21,7 @@ RECEIVED = "received at warehouse"
 _CLOCK = re.compile(r"\d:\d\d")  # a time of day in any form
 _MAX_KEYS_NAMED = 20
 _MAX_KEY_CHARACTERS = 40
+_TOO_MANY = f"Expected at most {MAX_ITEMS} items, and packages of manifests, in one delivery."
 
 # Our fields and the normalized names of their keys. The first name is Shiipp's own variable. The others are common spellings and
 # those of similar products, which administrators copy.
@@ -155,14 +156,20 @@ def make_split(kind: str, field_paths: FieldPaths) -> Callable[[bytes], list[Mes
 
 
 def split(kind: str, field_paths: FieldPaths, body: bytes) -> list[Message]:
-    """Return the items of a body in their order. Raises InvalidJson or UnexpectedShape, never because of a single item."""
+    """Return the items of a body in their order. Raises InvalidJson or UnexpectedShape, never for what an item means."""
     root = read_json(body, exact=True)  # a tracking number may be a JSON number of 22 digits
     items = root if isinstance(root, list) else [root]
     if not isinstance(root, dict | list):
         raise UnexpectedShape("Expected an object, or an array of objects, as the Webhook Payload Builder makes them.")
     if len(items) > MAX_ITEMS:
-        raise UnexpectedShape(f"Expected at most {MAX_ITEMS} items in one delivery.")
-    return [_read_item(kind, field_paths, position, item) for position, item in enumerate(items)]
+        raise UnexpectedShape(_TOO_MANY)
+    messages, packages = list[Message](), 0
+    for position, item in enumerate(items):
+        messages.append(_read_item(kind, field_paths, position, item))
+        packages += len(messages[-1].links) if kind == "manifest-status" else 0
+        if len(items) + packages > MAX_ITEMS:
+            raise UnexpectedShape(_TOO_MANY)
+    return messages
 
 
 def _read_item(kind: str, field_paths: FieldPaths, position: int, item: object) -> Message:
@@ -174,14 +181,8 @@ def _read_item(kind: str, field_paths: FieldPaths, position: int, item: object) 
     mapped = map_item(kind, field_paths, item)
     found = identify(kind, mapped)
     if found is None:
-        return Message(
-            position,
-            raw,
-            digest(raw),
-            topic=kind,
-            quarantine_reason="unmapped",
-            detail=explain_unmapped(kind, field_paths, mapped),
-        )
+        detail = explain_unmapped(kind, field_paths, mapped)
+        return Message(position, raw, digest(raw), topic=kind, quarantine_reason="unmapped", detail=detail)
     content = digest(write_canonical(trim_all(item)) or raw)  # typed and scanned numbers differ in white space
     make = _make_package if kind == "new-package" else _make_manifest
     return make(position, raw, content, mapped, found)
@@ -269,6 +270,8 @@ def _read_pounds(value: object) -> float | None:
 
 def _read_packages(value: object) -> list[str]:
     """Return the tracker ids of the packages in a manifest, each once. `value` is a list of ids, or of objects with an id."""
+    if isinstance(value, list) and len(value) > MAX_ITEMS:
+        raise UnexpectedShape(_TOO_MANY)
     found: dict[str, None] = {}
     for entry in value if isinstance(value, list) else ():
         named = entry.get("id") if isinstance(entry, dict) else entry

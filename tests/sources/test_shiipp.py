@@ -276,6 +276,19 @@ def test_ten_thousand_items_are_read_and_one_more_is_refused() -> None:
         split(PACKAGE, {}, orjson.dumps([{}] * (MAX_ITEMS + 1)))
 
 
+def test_the_packages_of_manifests_count_as_items() -> None:
+    def manifests(*numbers: int) -> bytes:
+        packages = [[f"{place}-{n}" for n in range(number)] for place, number in enumerate(numbers)]
+        return orjson.dumps([{"manifest_id": 1, "status": "ready", "packages": each} for each in packages])
+
+    assert [len(message.links) for message in split(MANIFEST, {}, manifests(5_000, 4_998))] == [5_000, 4_998]
+    for too_many in (manifests(5_000, 4_999), manifests(MAX_ITEMS), manifests(10, 400_000)):
+        with pytest.raises(UnexpectedShape, match="packages of manifests"):
+            split(MANIFEST, {}, too_many)
+    packages = [{"package_id": n, "manifest_number": "M"} for n in range(MAX_ITEMS)]
+    assert len(split(PACKAGE, {}, orjson.dumps(packages))) == MAX_ITEMS
+
+
 def test_items_that_are_no_objects_harm_no_others() -> None:
     messages = read("not_an_object_item")
     assert [m.quarantine_reason for m in messages] == [None, *["not_an_object"] * 4, None]
