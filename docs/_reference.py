@@ -26,6 +26,7 @@ from receiver.domain.traffic import Traffic
 from receiver.monitoring.metrics import MeasuredState, Metrics, describe_state
 from receiver.settings import Settings
 from receiver.sources import make_sources
+from receiver.storage.additions import Addition, explain_additions
 from receiver.web.api.openapi import describe
 from receiver.writer.counters import Counters
 from tests.test_architecture import MAY_IMPORT
@@ -172,7 +173,8 @@ def _raise_alarms() -> list[alarms.Alarm]:
     other = ProcessRow("2", "receiver", "host2", 102, "0", start, to_micros(now), ())
     waiting = {"shop": hour_ago}
     running, disk = Processes((knowing, other), ()), alarms.Disk(5 * 2**30, 100 * 2**30)
-    facts = alarms.AlarmFacts(start, {"ship24": traffic}, disk, waiting, running, {"url": True}, {"ship24": 3})
+    added = explain_additions([Addition("messages", "constraint", "topics")])
+    facts = alarms.AlarmFacts(start, {"ship24": traffic}, disk, waiting, running, {"url": True}, {"ship24": 3}, added)
     return alarms.find_alarms(facts, rules, to_micros(now), frozenset())
 
 

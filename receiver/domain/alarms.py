@@ -30,6 +30,7 @@ ADVICE = {
     "stale": "Check whether {source} sends messages late or repeats them",
     "undecidable": "Update the service, then replay them: `receiver doctor` shows the commands",
     "missed": "Run `receiver downtime list`, and compare the webhook URL in {source} with yours",
+    "tables": "The retries of the sender are applied once it is removed",
     "disk": "Free disk space now; requests will fail with 503 when it is full",
     "target": "Run `receiver targets list` to see the last error",
     "relay": "Start `receiver serve` or `receiver relay`, and look for relay_ended in its log",
@@ -76,7 +77,8 @@ class AlarmFacts:
     `started_at` is the start of this process; `disk` is None with a database server; `oldest_due` has the oldest due time of
     each target with waiting changes; `running` are all processes on the database; `channels` says of each channel of notices
     whether its last notice failed (None: nothing new is known); `missed` has the number of deliveries of a source in the last 24
-    hours that never came and were found at the vendor.
+    hours that never came and were found at the vendor; `additions` names what somebody added to our tables, if deliveries were
+    answered 503 in the last hour.
     """
 
     started_at: int
@@ -86,6 +88,7 @@ class AlarmFacts:
     running: Processes = field(default_factory=Processes)
     channels: Mapping[str, bool | None] = field(default_factory=dict)
     missed: Mapping[str, int] = field(default_factory=dict)
+    additions: str | None = None
 
 
 class AlarmKey(NamedTuple):
@@ -132,6 +135,7 @@ def _find(facts: AlarmFacts, rules: AlarmThresholds, now: int, on: Set[AlarmKey]
             yield from _find_silence(silence, traffic, rules.silence_hours[source], facts.started_at, now, is_on=silence in on)
         yield from _find_undecidable(AlarmKey("undecidable", source), traffic)
         yield from _judge_traffic(source, traffic, rules, now, on)
+    yield from _find_additions(AlarmKey("tables", "database"), facts.additions)
     if facts.disk is not None:
         yield from _find_disk(AlarmKey("disk", "database"), facts.disk, rules.disk_percent, on)
     for target, oldest_due_at in facts.oldest_due.items():
@@ -204,6 +208,11 @@ def _find_undecidable(key: AlarmKey, traffic: Traffic) -> Iterator[tuple[AlarmKe
     if traffic.undecidable:
         failed = count(traffic.undecidable, "message or delivery", "messages or deliveries")
         yield key, f"This service failed to process {failed} of {label(key.subject)} in the last 24 hours"
+
+
+def _find_additions(key: AlarmKey, additions: str | None) -> Iterator[tuple[AlarmKey, str]]:
+    if additions is not None:
+        yield key, f"Deliveries were answered 503 in the last hour. {additions.rstrip('.')}"
 
 
 def _find_disk(key: AlarmKey, disk: Disk, limit: float, on: Set[AlarmKey]) -> Iterator[tuple[AlarmKey, str]]:

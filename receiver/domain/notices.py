@@ -42,6 +42,7 @@ _TITLES = {
     "stale": "Messages arrive out of date",
     "undecidable": "Messages could not be processed",
     "missed": "Deliveries never came",
+    "tables": "Deliveries are not stored",
     "disk": "The disk is nearly full",
     "target": "Changes wait for a target",
     "relay": "No relay is running",

@@ -37,11 +37,12 @@ from receiver.domain.traffic import (
     find_quarantined_streak,
     find_refused_streak,
 )
-from receiver.errors import ReceiverError
+from receiver.errors import ReceiverError, StorageUnavailable
 from receiver.monitoring.health import read_disk
 from receiver.processes.repeating import repeat
 from receiver.sources import NAMES
 from receiver.storage import queries
+from receiver.storage.additions import explain_additions, find_additions
 from receiver.storage.database import Database
 from receiver.storage.queries import reconciliation
 from receiver.writer.commands.alarms import BeginAlarm, EndAlarm, TakeNotice, UpdateAlarm
@@ -183,9 +184,15 @@ class AlarmMonitor:
         traffic = {name: found._replace(undecidable=len(undecidable.get(name, ()))) for name, found in traffic.items()}
         disk, running = read_disk(self._database), queries.read_processes(self._database, now)
         due, failures = queries.find_oldest_due(self._database), self._take_failures()
+        additions = self._read_additions() if any(cell.code == StorageUnavailable.code for cell in recent) else None
         missed = {"ship24": reconciliation.count_found(self._database, now - DAY, _MAX_FOUND)}
-        facts = AlarmFacts(self._started_at, traffic, disk, due, running, failures, missed)
+        facts = AlarmFacts(self._started_at, traffic, disk, due, running, failures, missed, additions)
         return facts, queries.list_alarms(self._database, only_on=True)
+
+    def _read_additions(self) -> str | None:
+        with self._database.read() as connection:
+            additions = find_additions(connection)
+        return explain_additions(additions) if additions else None
 
     def _add_streaks(self, source: str, traffic: Traffic, now: int) -> Traffic:
         if source not in self._rules.silence_hours:  # it has no token any more: nothing can get in

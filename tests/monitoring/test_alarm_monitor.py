@@ -31,7 +31,7 @@ from tests.conftest import StartService
 from tests.harness import ship24
 from tests.harness.alarm_server import HANG, NONSENSE, alarm_server
 from tests.harness.service import Service, wait_until
-from tests.harness.storage import add_row, delete_rows, make_tables, update_rows
+from tests.harness.storage import add_row, change, delete_rows, make_tables, update_rows
 
 NOW = to_micros(datetime(2026, 11, 20, 12, 0, 30, tzinfo=UTC))
 RULES = AlarmThresholds(
@@ -493,3 +493,14 @@ def test_a_storm_against_the_service_is_found_with_what_is_only_counted(service:
     wait_until(lambda: warnings(running) == ["refused"], "the storm is found")
     message = running.value("alarms", "message", name="refused")
     assert message.startswith("110 rejected deliveries")
+
+
+def test_what_was_added_to_the_tables_is_an_alarm_once_deliveries_are_answered_503(watcher: Watcher, sqlite_url: str) -> None:
+    change(sqlite_url, "CREATE UNIQUE INDEX theirs ON messages (topic)")
+    assert watcher.step() == []
+    watcher.count(NOW - MINUTE, outcome="failed", code="storage_unavailable", calls=1)
+    (began,) = watcher.step()
+    assert (began.alarm, began.subject, began.state) == ("tables", "database", "began")
+    assert "the index theirs of the table messages" in began.message
+    change(sqlite_url, "DROP INDEX theirs")
+    assert [(notice.alarm, notice.state) for notice in watcher.step(NOW + 1)] == [("tables", "ended")]
