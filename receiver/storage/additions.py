@@ -10,8 +10,10 @@ from typing import NamedTuple
 from sqlalchemy import BigInteger, Boolean, Column, Connection, Integer, LargeBinary, text
 
 from receiver.storage.tables.metadata import METADATA
+from receiver.storage.version import read_version
 
 _SHOWN = 3
+_OF_MIGRATIONS = {"column", "index", "constraint", "foreign key", "table"}
 _CHECK = re.compile(r"\bCHECK\s*\(", re.IGNORECASE)
 _TYPES = ((BigInteger, "bigint"), (Integer, "integer"), (Boolean, "boolean"), (LargeBinary, "bytea"))  # the others are text
 
@@ -54,12 +56,17 @@ class Addition(NamedTuple):
 
 
 def find_additions(connection: Connection) -> list[Addition]:
-    """Return what our tables have that no migration made and that may refuse rows, sorted."""
+    """Return what our tables have that no migration made and that may refuse rows, sorted.
+
+    A later version of the tables may have more columns, indexes and constraints.
+    """
+    ignored = _OF_MIGRATIONS if read_version(connection).is_later else ()
     if connection.dialect.name == "postgresql":
         rows = connection.execute(_POSTGRESQL, {"tables": list(METADATA.tables)}).all()
     else:
         rows = connection.execute(_SQLITE).all()
-    return sorted({found for row in rows if row[0] in METADATA.tables for found in _judge(*row)})
+    ours = [row for row in rows if row[0] in METADATA.tables and row[1] not in ignored]
+    return sorted({found for row in ours for found in _judge(*row)})
 
 
 def explain_additions(additions: Sequence[Addition]) -> str:

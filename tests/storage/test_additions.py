@@ -2,17 +2,19 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from secrets import token_hex
 
 import pytest
 
+from receiver.storage.additions import find_additions
 from receiver.storage.database import Database
 from tests.harness import ship24
 from tests.harness.command import run_command
 from tests.harness.postgresql import Cluster
 from tests.harness.rows import count_rows, table_rows
-from tests.harness.storage import change, make_tables
+from tests.harness.storage import change, make_tables, update_rows
 from tests.harness.store import NOW, Store, opened, outcomes, poisoned, submission
 from tests.harness.table import each_row
 
@@ -200,6 +202,18 @@ def test_doctor_names_what_was_added_and_finds_nothing_in_tables_of_ours(databas
     (found,) = (finding for finding in findings if finding["subject"] == "tables")
     assert found["verdict"] == "warn"
     assert "the index theirs of the table messages" in found["finding"]
+
+
+def test_tables_of_a_later_version_may_have_more(database_url: str) -> None:
+    make_tables(database_url)
+    change(database_url, "CREATE UNIQUE INDEX theirs ON messages (topic)")
+    database = Database(database_url)
+    with closing(database):
+        with database.read() as connection:
+            assert [addition.name for addition in find_additions(connection)] == ["theirs"]
+        update_rows(database_url, "alembic_version", version_num="9999")
+        with database.read() as connection:
+            assert find_additions(connection) == []
 
 
 @each_row(
