@@ -8,13 +8,13 @@ import asyncio
 import re
 import socket
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from http.client import HTTPException
-from threading import Lock
+from threading import Lock, Timer
 from time import monotonic
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -137,7 +137,7 @@ class Post:
             connection.request("POST", self._path, self._body, self._headers, preload_content=False, decode_content=False)
             opened = connection.sock  # the connection drops it if the server closes after this response
             response = connection.getresponse()
-            beginning, is_whole = _read_beginning(opened, response)
+            beginning, is_whole = _read_beginning(opened, response, connection.transport.cut)
             is_http = response.status != HTTPStatus.SWITCHING_PROTOCOLS  # unasked, and what follows is not HTTP
             is_reusable = is_http and is_whole and connection.sock is not None
             if "content-encoding" in response.headers:
@@ -175,10 +175,14 @@ def read_retry_after(value: str | None, now: datetime) -> float | None:
     return max(0.0, (aware - now).total_seconds())
 
 
-def _read_beginning(opened: socket.socket, response: BaseHTTPResponse) -> tuple[bytes, bool]:
+def _read_beginning(opened: socket.socket, response: BaseHTTPResponse, cut: Callable[[], None]) -> tuple[bytes, bool]:
     """Read the body of a response as far as it is short and arrives at once; return it, and whether it is whole."""
     deadline, beginning = monotonic() + _REST_SECONDS, b""
+    late = Timer(_REST_SECONDS, cut)
+    late.daemon = True
     try:
+        if "transfer-encoding" in response.headers:
+            late.start()  # a line with the size of a chunk may drip, and is read to its end
         opened.settimeout(_REST_SECONDS)
         while len(beginning) < _MAX_REST_BYTES and monotonic() < deadline:
             piece = response.read1(_MAX_REST_BYTES - len(beginning))
@@ -187,6 +191,8 @@ def _read_beginning(opened: socket.socket, response: BaseHTTPResponse) -> tuple[
             beginning += piece
     except _FAULTS:
         pass  # the status is known, and it is what counts
+    finally:
+        late.cancel()
     return beginning, False
 
 

@@ -106,6 +106,8 @@ def test_a_secret_that_is_missing_or_of_another_form_is_refused_without_being_qu
         pytest.param(write(OK + b"X-Ok: 1\r\nthis is no header\r\nX-Too: late\r\n\r\n"), id="a header that is none"),
         pytest.param(drip(OK + b"Content-Length: 99999\r\n\r\n"), id="a body that drips"),
         pytest.param(drip(OK + b"Content-Length: 999\r\n\r\n"), id="a small body that drips"),
+        pytest.param(drip(OK + b"Transfer-Encoding: chunked\r\n\r\n"), id="the size of a chunk that drips"),
+        pytest.param(drip(OK + b"Transfer-Encoding: chunked\r\n\r\n0\r\nX: "), id="a trailer that drips"),
         pytest.param(write(OK + b"\r\n"), id="no length"),
     ],
 )
