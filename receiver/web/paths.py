@@ -1,6 +1,27 @@
-"""Trailing slashes are accepted everywhere without a redirect: senders treat a redirect as a failure."""
+"""Paths: ids of senders in them, which contain anything, and trailing slashes.
 
+These are accepted everywhere without a redirect: senders treat a redirect as a failure.
+"""
+
+from starlette.convertors import Convertor, register_url_convertor
 from starlette.types import ASGIApp, Receive, Scope, Send
+
+
+class SenderIdConvertor(Convertor[str]):
+    """The rest of a path, as `{name:sender_id}` of a route. Starlette's `path` ends at a line feed."""
+
+    regex = "(?s:.*)"
+
+    def convert(self, value: str) -> str:
+        """Return the id as it is."""
+        return value
+
+    def to_string(self, value: str) -> str:
+        """Return the id as it is."""
+        return value
+
+
+register_url_convertor("sender_id", SenderIdConvertor())
 
 
 class TrailingSlash:

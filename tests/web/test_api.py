@@ -4,6 +4,7 @@ import csv
 import io
 import json
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,14 @@ import pytest
 
 from receiver.clock import to_micros
 from receiver.sources.ship24_recovery import read_moment
+from receiver.storage import queries
+from receiver.storage.database import Database
 from receiver.storage.queries.pages import write_cursor
-from receiver.web.api.bodies import ImportBody, read_body
+from receiver.web.api.bodies import ImportBody, ResendBody, RetryBody, read_body
+from receiver.web.console.links import to_message, to_tracker
 from tests.conftest import StartService
 from tests.harness import ship24
+from tests.harness.console_client import ConsoleClient
 from tests.harness.service import Service, bearer, wait_until
 from tests.harness.storage import Plus, change, update_rows
 from tests.harness.table import each_row
@@ -134,6 +139,26 @@ def test_what_has_a_long_id_is_found_by_it(running: Service) -> None:
     assert ask(running, f"messages/{long_message}")["outcome"] == "applied"
     assert len(ask(running, f"trackers/ship24/{long_tracker}")["events"]) == 1
     assert len(ask(running, f"deliveries?message_id={long_message}")["items"]) == 1
+    assert len(ask(running, f"trackers?q={long_tracker}")["items"]) == 1
+    search = "search?q="
+    found = [ask(running, f"{search}{text}") for text in (long_message, long_tracker, f"ship24/{long_tracker}")]
+    assert [(len(one["trackers"]), len(one["messages"])) for one in found] == [(0, 1), (1, 0), (1, 0)]
+    named = {"source": "ship24", "tracker_id": long_tracker}
+    stored = found[1]["trackers"][0]["tracker_id"]
+    assert order(running, "forget", named)["tracker_id"] == stored
+    bodies = [read_body(RetryBody, orjson.dumps({"target": "t", **named})), read_body(ResendBody, orjson.dumps(named))]
+    assert [body.model_dump()["tracker_id"] for body in bodies] == [stored, stored]
+    with closing(Database(running.database_url)) as database:
+        assert queries.find_tracker(database, f"ship24/{long_tracker}", ["ship24"]) == ("ship24", stored)
+
+
+def test_an_id_with_a_line_feed_and_a_slash_has_a_page(running: Service, anna: ConsoleClient) -> None:
+    running.post(ship24.body(ship24.item("m/1\nx", "t/1\nx")))
+    assert ask(running, "messages/m%2F1%0Ax")["outcome"] == "applied"
+    assert len(ask(running, "trackers/ship24/t%2F1%0Ax")["events"]) == 1
+    for path in (to_message("m/1\nx"), to_tracker("ship24", "t/1\nx")):
+        assert anna.get(path).status == 200, path
+    assert (anna.get("/ops/no%0Apage").status, running.get("/ops/api/no%0Apage", OPS).status) == (404, 404)
 
 
 def test_the_next_page_after_long_names_and_after_no_name_is_answered(running: Service) -> None:

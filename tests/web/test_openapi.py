@@ -98,7 +98,7 @@ def test_the_document_is_served_as_it_is_made(running: Service) -> None:
 
 def test_a_path_that_is_read_and_written_is_described_for_both() -> None:
     described = {(path, method) for path, methods in DOCUMENT["paths"].items() for method in methods}
-    reads = {(PREFIX + endpoint.path.replace(":path}", "}"), "get") for endpoint in READ_ENDPOINTS}
+    reads = {(PREFIX + endpoint.path.replace(":sender_id}", "}"), "get") for endpoint in READ_ENDPOINTS}
     assert reads | {(PREFIX + endpoint.path, "post") for endpoint in COMMAND_ENDPOINTS} <= described
 
 

@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, func, select
 
 from receiver.errors import Ambiguous
 from receiver.storage.database import Database
-from receiver.storage.queries.pages import is_storable, public
+from receiver.storage.queries.pages import as_stored, is_storable, public
 from receiver.storage.tables.ledger import DeliveryTable, MessageTable
 from receiver.storage.tables.metadata import table_of
 
@@ -58,6 +58,7 @@ def find_messages(database: Database, message_id: str, sources: Sequence[str], l
     if not is_storable(message_id):
         return []
     table = table_of(MessageTable)
+    message_id = as_stored(message_id)
     named = table.c.source.in_(sources), table.c.message_id.in_({message_id, message_id.lower(), message_id.upper()})
     with database.read() as connection:
         return [public(row) for row in connection.execute(select(*_columns()).where(*named).limit(limit)).mappings()]

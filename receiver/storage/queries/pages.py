@@ -106,8 +106,8 @@ def is_storable(*texts: str | None) -> bool:
 
 
 def as_stored(sender_id: str) -> str:
-    """Return an id of a sender as rows have it: a long one is stored as its hash."""
-    return read_id(sender_id) or sender_id
+    """Return an id of a sender as rows have it: a long one is stored as its hash. One that no row can have remains."""
+    return (read_id(sender_id) or sender_id) if is_storable(sender_id) else sender_id
 
 
 def in_range(micros: int | None) -> int | None:

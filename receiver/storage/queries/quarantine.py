@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Connection, and_, func, select
 from receiver.clock import first_id
 from receiver.domain.advice import advise
 from receiver.storage.database import Database
-from receiver.storage.queries.pages import ResultPage, Span, in_range, is_storable, read_by_time, write_cursor
+from receiver.storage.queries.pages import ResultPage, Span, as_stored, in_range, is_storable, read_by_time, write_cursor
 from receiver.storage.tables.ledger import IS_OPEN, DeliveryTable, QuarantineTable, SearchTermTable
 from receiver.storage.tables.metadata import table_of
 
@@ -115,9 +115,9 @@ def _complete(item: dict[str, Any]) -> dict[str, Any]:
 
 def _search(connection: Connection, page: ResultPage, text: str, limit: int) -> ResultPage:
     """Return the items of a page that match, at most `limit`. The next page goes on after the last one."""
-    term = text.casefold()
-    named = _find_namesakes(connection, term) if is_storable(term) else set()
-    found = [item for item in page.items if (item["source"], item["tracker_id"]) in named or _contains(item, term)]
+    name = as_stored(text).casefold()
+    named = _find_namesakes(connection, name) if is_storable(name) else set()
+    found = [item for item in page.items if (item["source"], item["tracker_id"]) in named or _contains(item, text, name)]
     if len(found) > limit:
         return ResultPage(found[:limit], write_cursor(found[limit - 1]["id"]))
     return page._replace(items=found)
@@ -130,6 +130,6 @@ def _find_namesakes(connection: Connection, term: str) -> set[tuple[str, str]]:
     return {(row.source, row.tracker_id) for row in connection.execute(named)}
 
 
-def _contains(item: dict[str, Any], term: str) -> bool:
-    identities = (item[name].casefold() for name in ("message_id", "tracker_id") if item[name])
-    return term in identities or term in item["raw"].casefold()
+def _contains(item: dict[str, Any], text: str, name: str) -> bool:
+    identities = (item[field].casefold() for field in ("message_id", "tracker_id") if item[field])
+    return name in identities or text.casefold() in item["raw"].casefold()

@@ -36,7 +36,7 @@ def list_trackers(database: Database, wanted: TrackerFilter, limit: int = 50, cu
     The results of a search are in the order of their matching terms, and those of a manifest or a customer in that of their ids.
     Those that a target did not get are in the order of source and id.
     """
-    term = None if wanted.search is None else wanted.search.casefold()
+    term = None if wanted.search is None else as_stored(wanted.search).casefold()
     if not is_storable(term, wanted.source, wanted.milestone, wanted.manifest, wanted.customer, wanted.not_delivered_to):
         return ResultPage([], None)
     wanted = wanted._replace(
@@ -79,7 +79,7 @@ def find_tracker(
     """
     prefix, _, tracker_id = (trim(part) for part in text.partition("/"))
     if prefix in sources and tracker_id:
-        return prefix, tracker_id
+        return prefix, as_stored(tracker_id)
     found = list_trackers(database, TrackerFilter(text, source, exact=True)).items
     if not found and not is_whole:
         page = list_trackers(database, TrackerFilter(text, source))

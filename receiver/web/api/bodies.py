@@ -13,6 +13,7 @@ from receiver.domain.customers import check_rows
 from receiver.domain.imports import BroughtIn, ImportRequest
 from receiver.errors import UnexpectedShape
 from receiver.storage.queries import MAX_LIMIT, QuarantineFilter
+from receiver.storage.queries.pages import as_stored
 from receiver.web.api.parameters import Cursor, Moment, Parameters, SourceName, Text, name_problem
 
 
@@ -32,6 +33,7 @@ def _check_document(value: str) -> str:
     raise ValueError("expected the JSON text of an object")
 
 
+TrackerId = Annotated[Text, AfterValidator(as_stored)]
 Document = Annotated[str, AfterValidator(_check_document)]
 
 
@@ -182,7 +184,7 @@ class ResendBody(CommandBody):
     """Send a change of a tracker again, with the same id and sequence."""
 
     source: SourceName
-    tracker_id: Text
+    tracker_id: TrackerId
     target: Text | None = Field(None, description="null: all targets with a record of the change")
     basis: Literal["events", "shipment"] = "events"
     sequence: int | None = Field(None, ge=1, lt=SHIPMENT_MOVE_OFFSET, description="null: the last change")
@@ -200,7 +202,7 @@ class RetryBody(CommandBody):
     target: Text
     since: Moment | None = Field(None, description="only those that failed since then")
     source: SourceName | None = None
-    tracker_id: Text | None = Field(None, description="needs `source`")
+    tracker_id: TrackerId | None = Field(None, description="needs `source`")
 
     @model_validator(mode="after")
     def _check_tracker(self) -> "RetryBody":
@@ -252,7 +254,7 @@ class ForgetBody(CommandBody):
     """Erase the personal data of one tracker."""
 
     source: SourceName
-    tracker_id: Text
+    tracker_id: TrackerId
 
 
 _B = TypeVar("_B", bound=CommandBody)

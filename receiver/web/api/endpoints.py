@@ -161,7 +161,7 @@ READ_ENDPOINTS = (
     ReadEndpoint("/search", "Trackers, messages, deliveries and customers", SearchQuery, SearchAnswer, _search),
     ReadEndpoint("/trackers", "Trackers, last updated first", TrackersQuery, ItemList[TrackerItem], _list_trackers),
     ReadEndpoint(
-        "/trackers/{source}/{tracker_id:path}",
+        "/trackers/{source}/{tracker_id:sender_id}",
         "A tracker and its timeline, newest occurrence first",
         EmptyQuery,
         TrackerAnswer,
@@ -169,7 +169,7 @@ READ_ENDPOINTS = (
     ),
     ReadEndpoint("/messages", "Messages and their verdicts, newest first", MessagesQuery, ItemList[MessageItem], _list_messages),
     ReadEndpoint(
-        "/messages/{message_id:path}", "What happened to a message, and why", EmptyQuery, MessageAnswer, _explain_message
+        "/messages/{message_id:sender_id}", "What happened to a message, and why", EmptyQuery, MessageAnswer, _explain_message
     ),
     ReadEndpoint("/deliveries", "Deliveries, newest first", DeliveriesQuery, ItemList[DeliveryItem], _list_deliveries),
     ReadEndpoint("/deliveries/{id}", "A delivery and our answer", EmptyQuery, DeliveryAnswer, _explain_delivery),

@@ -51,7 +51,7 @@ def describe(sources: Sequence[Source], customers_path: str) -> dict[str, Any]:
     refs = {model: found[model, "serialization"] for model in models}
     paths: dict[str, Any] = {}
     for read in READ_ENDPOINTS:
-        paths[PREFIX + read.path.replace(":path}", "}")] = {"get": _describe_read(read, refs)}
+        paths[PREFIX + read.path.replace(":sender_id}", "}")] = {"get": _describe_read(read, refs)}
     for endpoint in COMMAND_ENDPOINTS:
         paths.setdefault(PREFIX + endpoint.path, {})["post"] = _describe_command(endpoint, refs)
     paths[f"{PREFIX}/openapi.json"] = {
@@ -96,7 +96,7 @@ def _json(description: str, schema: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _path_parameters(path: str) -> list[dict[str, Any]]:
-    names = [part.removesuffix(":path") for piece in path.split("{")[1:] for part in [piece.partition("}")[0]]]
+    names = [part.removesuffix(":sender_id") for piece in path.split("{")[1:] for part in [piece.partition("}")[0]]]
     return [{"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}} for name in names]
 
 

@@ -110,7 +110,7 @@ def make_console(
         Route(_REPLAY, pages.show_on_loop(partial(ask_to_replay, replayer, reader, database))),
         *(Route(path, pages.show(make)) for path, make in _list_pages(settings, database, notifier, targets, jobs).items()),
         *(_route_form(pages, path, take_form) for path, take_form in forms_by_path.items()),
-        PageRoute("/ops/{rest:path}", pages.show(show_unknown)),
+        PageRoute("/ops/{rest:sender_id}", pages.show(show_unknown)),
     ]
 
 
@@ -155,14 +155,14 @@ def _list_pages(
         "/ops": partial(show_overview, settings, database, targets),
         "/ops/search": partial(search, database),
         "/ops/trackers": partial(list_trackers, database, targets),
-        "/ops/trackers/{source}/{tracker_id:path}": partial(show_tracker, database, max_future, targets),
+        "/ops/trackers/{source}/{tracker_id:sender_id}": partial(show_tracker, database, max_future, targets),
         "/ops/deliveries": partial(list_deliveries, database),
         DELIVERY_IMPORT_PATH: partial(ask_for_bodies, jobs.deliveries),
         _DELIVERY: partial(show_delivery, database),
         f"{_DELIVERY}/body": partial(download_body, database),
         f"{_DELIVERY}/answer": partial(download_answer, database),
         "/ops/messages": partial(list_messages, database),
-        "/ops/messages/{message_id:path}": partial(show_message, database, settings.sources()),
+        "/ops/messages/{message_id:sender_id}": partial(show_message, database, settings.sources()),
         "/ops/quarantine": partial(show_quarantine, database),
         "/ops/changes": partial(list_changes, database, targets),
         "/ops/targets": partial(show_targets, database, targets),
