@@ -108,7 +108,7 @@ def test_without_the_writing_process_sign_in_and_sign_out_fail_with_a_message(se
     running.restart()
     with running.held_up():
         refused = other.sign_in(OPS)
-        assert (refused.status, b"nobody can sign in" in refused.body) == (503, True)
+        assert (refused.status, b"nobody can sign in. The commit was not done" in refused.body) == (503, True)
         assert SESSION not in other.cookies
         stays = operator.post("/ops/sign-out", {"form_token": form_token})
         assert (stays.status, b"You are still signed in." in stays.body) == (503, True)

@@ -39,9 +39,12 @@ _SESSION_COOKIE = "receiver_session"
 _FORM_COOKIE = "receiver_form"  # ties a sign-in form to the browser that loaded it
 _FORM_SECONDS = 3600
 _FAILED = "Sign-in failed. Check the token."
-_NO_COOKIE = "Your browser did not send the cookie of this form. Allow cookies for this address and try again."
+_NO_COOKIE = (
+    "This form is more than an hour old, or your browser keeps no cookie of it. Try again. If that fails, allow cookies here."
+)
 _UNSENT = "You are signed out, so your form changed nothing. Sign in to get back to it."
 _NO_DATABASE = "The database does not respond, so nobody can sign in. Try again in a moment."
+_NO_SESSION = "The database cannot store a session, so nobody can sign in."
 _EXPIRED = "The form expired. Nothing was changed. Please try again."
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _OTHER_SITES = {
@@ -97,7 +100,7 @@ class SessionGuard:
         operator = self._operators.describe(session.actor, request)
         path = {name: make_storable(trim(str(value))) for name, value in request.path_params.items()}
         query = tuple((name, value) for name, value in request.query_params.multi_items() if trim(value))
-        host = next(reversed(self._names(request)), "localhost")
+        host = next(iter(self._names(request)), "localhost")
         zone = read_zone_cookie(request.cookies.get(ZONE_COOKIE))
         views = read_views(request.cookies.get(VIEWS_COOKIE))
         return ConsoleRequest(operator, session, now, path, query, url_of(request), self.is_https(request), host, zone, views)
@@ -122,9 +125,12 @@ class SessionGuard:
         return "https" in {word.strip() for word in forwarded} and self._is_proxied(request)
 
     def _names(self, request: Request) -> list[str]:
-        """Return the names of this service in a request; a trusted proxy adds the one that the browser used."""
-        forwarded = request.headers.getlist("x-forwarded-host") if self._is_proxied(request) else []
-        return request.headers.getlist("host") + forwarded
+        """Return the names of this service in a request, first the one that the browser used.
+
+        Trusted proxies name it, and may add those by which they asked each other.
+        """
+        forwarded = ",".join(request.headers.getlist("x-forwarded-host") if self._is_proxied(request) else []).split(",")
+        return [*(name for each in forwarded if (name := each.strip())), *request.headers.getlist("host")]
 
     def _is_proxied(self, request: Request) -> bool:
         try:
@@ -175,8 +181,7 @@ class Login:
             return self._refuse(request, wanted, error)
         response = redirect(wanted)
         set_cookie(response, _SESSION_COOKIE, cookie, SESSION_SECONDS, is_https=self._guard.is_https(request))
-        set_cookie(response, _FORM_COOKIE, "", 0, is_https=self._guard.is_https(request))
-        return response
+        return response  # it leaves the cookie of the form, which another tab may need
 
     async def sign_out(self, page_request: ConsoleRequest, _form: Form) -> Response:
         """End the session on every receiver. Copies of its cookie are invalid from then on."""
@@ -211,7 +216,8 @@ class Login:
             response = self._show_form(request, wanted, f"{_FAILED} {error.message}", error.status)
             response.headers["retry-after"] = str(error.retry_after_seconds)
             return response
-        return self._show_form(request, wanted, error.message if isinstance(error, FormRefused) else _NO_DATABASE, error.status)
+        problem = error.message if isinstance(error, FormRefused) else f"{_NO_SESSION} {error.message}"  # the token was right
+        return self._show_form(request, wanted, problem, error.status)
 
     def _show_form(self, request: Request, wanted: str, problem: str | None = None, status: int = 200) -> Response:
         value = request.cookies.get(_FORM_COOKIE) or token_urlsafe(18)

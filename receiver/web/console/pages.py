@@ -84,12 +84,19 @@ class Pages:
 
         return endpoint
 
-    def take(self, take_form: TakeForm, *, form_page: str | None = None, is_change: bool = True) -> Endpoint:
+    def take(
+        self,
+        take_form: TakeForm,
+        *,
+        form_page: str | None = None,
+        find_page: Callable[[Form], str] | None = None,
+        is_change: bool = True,
+    ) -> Endpoint:
         """Return the endpoint of a form. `take_form` gets only forms that a page of the console sent in this session.
 
         A `FormResult` is shown after a redirect, so that no reload sends the form again. A page is for what changed nothing: a
-        preview or a problem. `form_page` is the page with the form if it is not the form's own URL. An operator who may only look
-        gets an error, except where `is_change` is false.
+        preview or a problem. `form_page` is the page with the form if it is not the form's own URL; `find_page` finds it where
+        several pages have the form. An operator who may only look gets an error, except where `is_change` is false.
         """
 
         async def endpoint(request: Request) -> Response:
@@ -100,8 +107,9 @@ class Pages:
                 return self._show_unavailable(error)
             if page_request is None:
                 return redirect(links.to_sign_in(form_url, is_unsent=True) if is_change else links.SIGN_IN)
-            page_request = page_request._replace(url=form_url)
             form = await read_form(request)
+            form_url = form_url if find_page is None else find_page(form)
+            page_request = page_request._replace(url=form_url)
             try:
                 self._guard.check_form(request, form, page_request.session.form_token)
                 if is_change:

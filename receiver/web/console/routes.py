@@ -45,7 +45,7 @@ from receiver.web.console.settings import ask_for_window, change_window, show_se
 from receiver.web.console.targets import change_target, send_again, show_targets, try_target
 from receiver.web.console.time_zone_choice import ask_for_zone, choose_zone
 from receiver.web.console.trackers import list_trackers, show_tracker
-from receiver.web.console.views import VIEWS_PATH, change_views
+from receiver.web.console.views import VIEWS_PATH, change_views, find_list
 from receiver.writer.client import WriterClient
 
 CUSTOMER_IMPORT_PATH = "/ops/customers/import"
@@ -116,8 +116,10 @@ def make_console(
 
 def _list_own_forms(pages: Pages, login: Login) -> list[Route]:
     """Return the forms that change nothing for others. Tokens that only look may send them too."""
-    forms: dict[str, TakeForm] = {"/ops/sign-out": login.sign_out, VIEWS_PATH: change_views}
-    return [Route(path, pages.take(take_form, is_change=False), methods=["POST"]) for path, take_form in forms.items()]
+    return [
+        Route("/ops/sign-out", pages.take(login.sign_out, is_change=False), methods=["POST"]),
+        Route(VIEWS_PATH, pages.take(change_views, find_page=find_list, is_change=False), methods=["POST"]),
+    ]
 
 
 def _route_form(pages: Pages, path: str, take_form: TakeForm) -> Route:

@@ -130,7 +130,7 @@ def test_a_sign_in_form_that_is_not_ours_is_refused_with_the_cause(service: Star
         b"The form expired": operator.post("/ops/sign-in", {**fields, "form_token": "0" * 64}),
         b"elsewhere.example": operator.post("/ops/sign-in", fields, Origin="https://elsewhere.example"),
         b"another site": operator.post("/ops/sign-in", fields, Sec_Fetch_Site="cross-site"),
-        b"Allow cookies": ConsoleClient(running).post("/ops/sign-in", fields),
+        b"allow cookies": ConsoleClient(running).post("/ops/sign-in", fields),
     }
     for cause, answer in refused.items():
         assert (answer.status, cause in answer.body, SESSION in answer.headers["set-cookie"]) == (403, True, False), cause
@@ -170,6 +170,13 @@ def test_the_sign_in_redirects_only_within_the_console(wanted: str) -> None:
 @each_row("wanted", ["/ops", "/ops?window=7d", "/ops/trackers?q=a%2Fb", "/ops/trackers/ship24/a%2Fb"])
 def test_the_requested_page_comes_after_the_sign_in(wanted: str) -> None:
     assert read_next(wanted) == wanted
+
+
+def test_a_sign_in_form_works_after_another_tab_has_signed_in(running: Service) -> None:
+    operator = ConsoleClient(running)
+    first, second = (find_form_token(operator.get("/ops/sign-in")) for _ in range(2))
+    assert [operator.post("/ops/sign-in", {"form_token": form, "token": OPS}).status for form in (first, second)] == [303, 303]
+    assert operator.get("/ops").status == 200
 
 
 def test_signing_in_and_out_is_on_record_with_the_tokens_name(running: Service, anna: ConsoleClient) -> None:

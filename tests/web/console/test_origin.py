@@ -84,8 +84,11 @@ def test_a_forwarded_host_counts_only_from_a_trusted_proxy(
     service: StartService, sqlite_url: str, trusted: str, status: int
 ) -> None:
     running = service(sqlite_url, ops_tokens=OPS, trusted_proxies=trusted)
-    through = ConsoleClient(running, X_Forwarded_Host="console.example:8443", Origin=HERE)
-    assert through.sign_in(OPS).status == status
+    for names in ("console.example:8443", "console.example:8443, inner.example", "inner.example ,console.example:8443"):
+        through = ConsoleClient(running, X_Forwarded_Host=names, Origin=HERE)
+        assert through.sign_in(OPS).status == status, names
+        if status == 303:
+            assert f"http://{names.partition(',')[0].strip()}/webhooks/ship24</code>".encode() in through.get("/ops").body
     direct = ConsoleClient(running, Origin=HERE)
     assert direct.sign_in(OPS).status == 403
 

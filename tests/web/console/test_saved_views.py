@@ -1,5 +1,6 @@
 """Saved views: lists with their filters, in a cookie of the browser."""
 
+import html
 from collections.abc import Callable
 
 import pytest
@@ -35,7 +36,12 @@ def test_a_view_is_saved_opened_and_removed(shared_service: Callable[..., Servic
     assert link in client.get("/ops/trackers").body.decode()
     assert link not in client.get("/ops/deliveries").body.decode()
     assert link not in sign_in(running, token).get("/ops/trackers").body.decode()
-    assert client.post(VIEWS_PATH, {**form, "path": "//elsewhere.example", "command": "remove"}).status == 422
+    for fields, back in (
+        ({"path": "//elsewhere.example"}, "/ops"),
+        ({"name": " ", "query": STUCK.query, "command": "save"}, page),
+    ):
+        refused = client.post(VIEWS_PATH, {**form, "command": "remove", **fields})
+        assert (refused.status, f'href="{html.escape(back)}">Back to the form' in refused.body.decode()) == (422, True)
     client.post(VIEWS_PATH, {**form, "command": "remove"})
     assert link not in client.get("/ops/trackers").body.decode()
 
