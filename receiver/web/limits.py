@@ -40,4 +40,4 @@ class BodyLimits:
 
 
 def _too_large(limit: int) -> BodyTooLarge:
-    return BodyTooLarge(f"Expected a body of at most {limit} bytes.")
+    return BodyTooLarge(f"Expected a body of at most {limit:,} bytes.")

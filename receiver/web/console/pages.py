@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from receiver import clock
-from receiver.errors import NotFound, ReadOnlyToken, ReceiverError, StorageUnavailable, UnexpectedShape
+from receiver.errors import BodyTooLarge, NotFound, ReadOnlyToken, ReceiverError, StorageUnavailable, UnexpectedShape
 from receiver.storage.reader import Reader
 from receiver.web.console import links
 from receiver.web.console.forms import Form, read_form
@@ -38,6 +38,7 @@ TakeForm = Callable[[ConsoleRequest, Form], Coroutine[Any, Any, FormResult | Pag
 Endpoint = Callable[[Request], Coroutine[Any, Any, Response]]
 
 _TITLES: dict[type[ReceiverError], str] = {
+    BodyTooLarge: "Too large",
     NotFound: "Not found",
     ReadOnlyToken: "Not allowed",
     StorageUnavailable: "The database does not respond",
@@ -107,16 +108,17 @@ class Pages:
                 return self._show_unavailable(error)
             if page_request is None:
                 return redirect(links.to_sign_in(form_url, is_unsent=True) if is_change else links.SIGN_IN)
-            form = await read_form(request)
-            form_url = form_url if find_page is None else find_page(form)
             page_request = page_request._replace(url=form_url)
             try:
+                form = await read_form(request)
+                form_url = form_url if find_page is None else find_page(form)
+                page_request = page_request._replace(url=form_url)
                 self._guard.check_form(request, form, page_request.session.form_token)
                 if is_change:
                     page_request.operator.check_method(request.method)
                 taken = await take_form(page_request, form)
             except ReceiverError as error:
-                return self._show_error(page_request, error, form_url)
+                return self._refuse_form(request, page_request, error, form_url)
             if not isinstance(taken, FormResult):
                 return await asyncio.to_thread(self._render, page_request, taken)
             body = (await asyncio.to_thread(self._render, page_request, taken.page)).body
@@ -160,6 +162,12 @@ class Pages:
     def _show_unavailable(self, error: ReceiverError) -> Response:
         """Respond while the sessions cannot be read."""
         return self._renderer.render("unavailable.html", clock.now(), error.status, title=_TITLES[StorageUnavailable])
+
+    def _refuse_form(self, request: Request, page_request: ConsoleRequest, error: ReceiverError, form_url: str) -> Response:
+        """Show an error. Raises it for one about size, which is answered in JSON on every path, unless a browser asks."""
+        if isinstance(error, BodyTooLarge) and "text/html" not in request.headers.get("accept", ""):
+            raise error
+        return self._show_error(page_request, error, form_url)
 
     def _show_error(self, page_request: ConsoleRequest, error: ReceiverError, form_url: str | None = None) -> Response:
         is_filter = form_url is None and isinstance(error, UnexpectedShape) and bool(page_request.query)

@@ -132,6 +132,15 @@ def test_a_form_after_the_session_says_that_nothing_changed_and_comes_back(runni
     assert NOTHING_CHANGED not in ConsoleClient(running).get("/ops/sign-in").body
 
 
+def test_a_form_that_is_too_large_is_answered_to_a_browser_with_a_page(running: Service) -> None:
+    anna = ConsoleClient(running, Accept="text/html,*/*;q=0.8")
+    anna.sign_in(OPS)
+    answer = anna.submit(WINDOW, command="open", minutes="5", more="x" * 20_000)
+    assert (answer.status, answer.headers["content-type"]) == (413, "text/html; charset=utf-8")
+    assert f'href="{WINDOW}">Back to the form'.encode() in answer.body
+    assert anna.post(WINDOW, {"more": "x" * 20_000}, Accept="*/*").json()["error"]["code"] == "body_too_large"
+
+
 def test_a_form_of_an_earlier_session_leads_back_to_its_page(running: Service, anna: ConsoleClient) -> None:
     answer = anna.post(WINDOW, {"form_token": "of another session", "command": "open", "minutes": "5"})
     assert (answer.status, f'href="{WINDOW}"'.encode() in answer.body) == (403, True)
