@@ -8,7 +8,6 @@ import sqlalchemy
 from sqlalchemy import Connection, select
 
 from receiver.domain.batch import BatchState
-from receiver.domain.batch_messages import make_repeated_row
 from receiver.domain.rows import ChangeRow, EventRow, MessageRow, QuarantineRow, RepeatedMessageRow, TrackerRow
 from receiver.domain.tracker_state import advance, make_change_row, stop_at_no_event
 from receiver.storage.statements import chunks, columns_of
@@ -79,11 +78,12 @@ def take_over(batch_state: BatchState, history: PrunedHistory, delivery_id: str,
     for message in filter(is_wanted, history.messages.get(delivery_id, ())):
         key = (message.source, message.message_id)
         known = batch_state.messages.known.get(key)
+        partly = any(row.position == message.position for row in history.quarantined.get(delivery_id, ()))
         if known is None:
-            batch_state.messages.add(message, partly=False)
-        elif known.delivery_id != message.delivery_id and known.outcome == "quarantined":
-            batch_state.messages.rewrite(known, message)  # a corrected message: its earlier copy still has a body and is decided
-            batch_state.repeated.append(make_repeated_row(known))
+            batch_state.messages.add(message, partly=partly)
+        elif known.delivery_id != message.delivery_id and (known.outcome == "quarantined" or key in batch_state.messages.partly):
+            # a corrected message: its earlier copy still has a body and is decided
+            batch_state.repeated.append(batch_state.messages.repair(known, message, partly=partly))
         else:
             continue
         if message.tracker_id is not None:

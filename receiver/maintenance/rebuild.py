@@ -23,7 +23,7 @@ from receiver.errors import ConfigurationError, ReceiverError, StorageUnavailabl
 from receiver.maintenance.pruned import PrunedHistory, read_history, take_over
 from receiver.storage.completions import Completions
 from receiver.storage.database import Database
-from receiver.storage.ledger import Ledger
+from receiver.storage.ledger import Ledger, is_later
 from receiver.storage.packed_bodies import unpack
 from receiver.storage.replay import ReplayDecider
 from receiver.storage.statements import Insert
@@ -89,7 +89,7 @@ class Rebuild:
         self._add_deliveries = Insert(target, table_of(DeliveryTable), DeliveryRow)
         self._bodies = BodyWriter(target)
         self._add_terms = Insert(target, table_of(SearchTermTable), SearchTermRow)
-        self._add_links = Insert(target, table_of(LinkTable), LinkRow)
+        self._put_links = Insert(target, table_of(LinkTable), LinkRow, replace_if=is_later)
         self._completions = Completions(target)
         self._used_history = False
 
@@ -228,7 +228,7 @@ class Rebuild:
             self._transactions.run(partial(self._copy_links, links=[LinkRow(*row) for row in rows]))
 
     def _copy_links(self, connection: Connection, links: Sequence[LinkRow]) -> None:
-        self._add_links.execute(connection, links)
+        self._put_links.execute(connection, links)
         self._completions.mark_packages(connection, [(link.source, link.package) for link in links])
 
     def _close_items(self) -> None:

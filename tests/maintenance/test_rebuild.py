@@ -337,6 +337,29 @@ def test_packages_of_completed_manifests_are_marked_although_their_bodies_are_go
     assert read_completed(into) == ["P1", "P2"]
 
 
+def test_a_package_is_in_its_last_manifest_although_the_body_that_says_so_is_gone(post: DeliveryStore, into: str) -> None:
+    post.call((SOURCES[1], orjson.dumps({"package_id": "P1", "manifest_id": "M1"})))
+    listed = {"manifest_id": "M2", "status": "Completed", "packages": ["P1"]}
+    (gone,) = post.call((SOURCES[2], orjson.dumps(listed)))
+    delete_rows(post.url, "bodies", delivery_id=gone)
+    check_same(post, into)
+    assert table_rows(into, "links", "package", "manifest") == [{"package": "P1", "manifest": "manifest:M2"}]
+    assert read_completed(into) == ["P1"]
+
+
+def test_a_part_in_quarantine_that_came_mended_is_so_although_that_body_is_gone(post: DeliveryStore, into: str) -> None:
+    def item(status: str, second: str) -> Any:
+        events = [ship24.event("e1", "2025-03-01", status=status), ship24.event("e2", second)]
+        return ship24.item("m", "t", events, generated_at="2025-03-03T00:00:00Z")
+
+    post.group(item("wrong", "soon"))
+    gone = post.group(item("right", "2025-03-02"))
+    post.group(ship24.item("m2", "t", [ship24.event("e3", "2025-03-01")], generated_at="2025-03-01T00:00:00Z"))
+    delete_rows(post.url, "bodies", delivery_id=gone)
+    check_same(post, into)
+    assert table_rows(into, "trackers", "latest_event_id") == [{"latest_event_id": "e2"}]
+
+
 def erase(post: DeliveryStore, tracker_id: str) -> None:
     """Erase a tracker's personal data, as `receiver forget` does."""
     splits = {each.kind: each.split for each in SOURCES}
