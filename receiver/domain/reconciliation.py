@@ -20,7 +20,7 @@ OURS, VENDORS = "ours", "vendors"
 
 
 class ReconcileRequest(NamedTuple):
-    """The trackers to look at: `trackers` by id, or those that may have lost something between `since` and `until`, or all.
+    """The trackers to look at, one of: `trackers` by id, those that may have lost something between `since` and `until`, all.
 
     Times are in microseconds. `all_trackers`: also those that only the vendor knows. `resend`: let the vendor send messages again
     instead of bringing them in. `dry_run`: change nothing. `files` are the names of the files that take the place of the vendor.

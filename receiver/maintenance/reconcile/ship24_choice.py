@@ -30,7 +30,7 @@ class TrackerChoice:
             async for tracker_id in self._list_ours(request, position.after):
                 yield tracker_id, Position(OURS, tracker_id)
             position = Position(VENDORS)
-        if request.trackers or not (request.all_trackers or request.since is not None):
+        if request.since is None and not request.all_trackers:
             return
         async for found in self._list_vendors(request, position):
             yield found
@@ -41,8 +41,7 @@ class TrackerChoice:
                 if tracker_id > after:
                     yield tracker_id
             return
-        since = None if request.all_trackers else request.since
-        while page := await self._read(queries.list_candidates, self._database, since, after, _PAGE):
+        while page := await self._read(queries.list_candidates, self._database, request.since, after, _PAGE):
             for tracker_id in page:
                 yield tracker_id
             after = page[-1]
@@ -73,8 +72,6 @@ def _is_wanted(tracker: dict[str, Any], request: ReconcileRequest) -> bool:
     """Tell whether the vendor sends messages of a tracker that only it knows, and whether it was created in the window."""
     if tracker.get("isSubscribed") is False:
         return False
-    if request.all_trackers:
-        return True
     created_at = read_moment(tracker.get("createdAt"))
     if created_at is None or request.since is None:
         return True

@@ -71,7 +71,6 @@ def url(sqlite_url: str) -> str:
         (OPEN, Position(VENDORS), ["v2-clock-late", "v3-at-the-end", "v4-too-late", "v5-of-no-time"]),
         (ReconcileRequest(trackers=("x", "our-b", "x")), Position(), ["our-b", "x"]),
         (ReconcileRequest(trackers=("x", "our-b")), Position(OURS, "our-b"), ["x"]),
-        (ReconcileRequest(to_micros(SINCE), trackers=("x",)), Position(), ["x"]),
         (ReconcileRequest(), Position(), OURS_ALL),
     ],
     ids=[
