@@ -7,11 +7,15 @@ from contextlib import suppress
 from http import HTTPStatus
 from http.client import HTTPException, HTTPResponse
 from threading import Lock
+from time import monotonic
 from urllib.parse import urlsplit
 
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from receiver.relay.destinations import Resolve, connect
+
+IDLE_SECONDS = 60.0
+"""Idle time after which a connection is not used again: a firewall between may have forgotten it and say nothing."""
 
 _MAX_INTERIM = 20  # responses before the final one
 
@@ -87,7 +91,15 @@ class SecureConnection(Connection, HTTPSConnection):
 class Connections:
     """The idle connections to one server, for use by any thread. `seconds` bounds each wait for the network."""
 
-    def __init__(self, url: str, seconds: float, *, allow_private: bool, resolve: Resolve = socket.getaddrinfo) -> None:
+    def __init__(
+        self,
+        url: str,
+        seconds: float,
+        *,
+        allow_private: bool,
+        resolve: Resolve = socket.getaddrinfo,
+        idle_seconds: float = IDLE_SECONDS,
+    ) -> None:
         parts = urlsplit(url)
         self._host = parts.hostname or ""
         self._port = parts.port
@@ -95,16 +107,17 @@ class Connections:
         self._seconds = seconds
         self._allow_private = allow_private
         self._resolve = resolve
-        self._idle: deque[Connection] = deque()
+        self._idle_seconds = idle_seconds
+        self._idle: deque[tuple[float, Connection]] = deque()
 
     def take(self) -> Connection | None:
-        """Return an idle connection that is still open, or None."""
+        """Return a connection that was used not long ago and is still open, or None."""
         while self._idle:
             try:
-                connection = self._idle.pop()
+                used_at, connection = self._idle.pop()
             except IndexError:
                 break
-            if connection.is_connected:
+            if monotonic() - used_at < self._idle_seconds and connection.is_connected:
                 return connection
             connection.close()
         return None
@@ -121,9 +134,9 @@ class Connections:
 
     def give_back(self, connection: Connection) -> None:
         """Keep a connection for the next request."""
-        self._idle.append(connection)
+        self._idle.append((monotonic(), connection))
 
     def close(self) -> None:
         """Close all idle connections."""
         while self._idle:
-            self._idle.pop().close()
+            self._idle.pop()[1].close()

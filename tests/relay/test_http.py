@@ -15,7 +15,8 @@ from standardwebhooks import Webhook, WebhookVerificationError
 from receiver.access.bearer import Secret
 from receiver.domain.changes import Change
 from receiver.errors import ConfigurationError
-from receiver.relay.http import HttpTarget, read_retry_after
+from receiver.relay.connections import Connections
+from receiver.relay.http import HttpTarget, Post, read_retry_after
 from receiver.relay.signature import Signer
 from receiver.relay.target import NotAcknowledged, TargetGone, TargetUnavailable, describe_error
 from receiver.settings.targets import TargetSettings
@@ -297,6 +298,16 @@ def test_connections_are_kept_and_one_that_was_closed_meanwhile_costs_nothing() 
     with answering(TAKE, CLOSE, TAKE) as endpoint:
         assert post(target(endpoint.url), change(1), change(2)) == [None, None]
         assert [(call.connection, call.change["sequence"]) for call in endpoint.calls] == [(1, 1), (1, 2), (2, 2)]
+
+
+@each_row(("idle_seconds", "reuses"), [(60.0, True), (0.0, False)])
+def test_a_connection_that_was_idle_for_long_is_not_used_again(idle_seconds: float, reuses: bool) -> None:
+    with answering() as endpoint:
+        connections = Connections(endpoint.url, 10.0, allow_private=True, idle_seconds=idle_seconds)
+        for _ in range(2):
+            assert Post(connections, "/", {}, b"{}").run().status == 200
+        connections.close()
+        assert (endpoint.calls[0].connection == endpoint.calls[1].connection) == reuses
 
 
 def test_many_changes_at_once_go_side_by_side() -> None:
