@@ -14,6 +14,7 @@ _LOCK_SECONDS = 5
 _UNSAFE_TABLES = """
 SELECT relname, relpersistence <> 'p' FROM pg_class
 WHERE oid = ANY (ARRAY(SELECT to_regclass(unnest(%s::text[])))) AND relkind = 'r'
+    AND to_regclass('table_versions') IS NOT NULL  -- else the tables are those of another program
     AND (relpersistence <> 'p' OR NOT EXISTS (SELECT FROM pg_index WHERE indrelid = pg_class.oid AND indisprimary AND indisvalid))
 """
 _COLLATIONS = """
