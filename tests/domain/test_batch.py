@@ -8,11 +8,13 @@ from pathlib import Path
 import orjson
 import pytest
 from freezegun import freeze_time
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from receiver.clock import from_micros, to_micros
 from receiver.domain.batch import BatchState
+from receiver.domain.newer import EventTime, is_newer
+from receiver.domain.occurrence import read_occurrence
 from receiver.domain.reading import digest
 from receiver.domain.records import Delivery, Event, Message, Snapshot
 from receiver.domain.rows import EventRow, MessageRow, TrackerRow
@@ -267,6 +269,35 @@ def test_events_end_the_same_in_any_order_and_grouping(events: list[Event], cuts
     deliver(batch_state, *(message(f"m{number}", *group, at=number) for number, group in enumerate(groups)))
     assert (state(batch_state).latest_event_id, state(batch_state).latest_occurrence) == ("e", "2024-05-17")
     assert {row.event_id for row in rows(batch_state)} == set("abcde")
+
+
+TIMES = [f"2024-05-{day}T{clock}{zone}" for day in (15, 16) for clock in ("01:30:00", "22:30:00") for zone in ("", "Z", "+05:00")]
+
+
+@given(st.lists(st.tuples(st.sampled_from(["2024-05-15", "2024-05-16", *TIMES]), st.sampled_from([None, 1, 2])), max_size=6))
+def test_an_event_that_is_newer_than_all_others_is_the_latest_in_any_order(told: list[tuple[str, int | None]]) -> None:
+    events = [event(str(place), time, order) for place, (time, order) in enumerate(told)]
+    times = {each.event_id: EventTime(read_occurrence(each.occurrence or ""), each.order) for each in events}
+    newest = [one for one in times if all(one == other or is_newer(times[one], times[other]) for other in times)]
+    assume(newest)
+    batch_state = make_batch_state()
+    deliver(batch_state, message("m", *events))
+    assert [state(batch_state).latest_event_id] == newest
+
+
+@each_row(
+    "circle",
+    [
+        [("2024-05-16T10:00:00Z", None), ("2024-05-16T11:00:00", None), ("2024-05-16T11:30:00+02:00", None)],
+        [("2024-05-16T09:00:00", 3), ("2024-05-16T10:00:00", 1), ("2024-05-16", 2)],
+    ],
+    ids=["zones", "a date and orders"],
+)
+def test_of_three_events_of_which_each_is_newer_than_another_the_last_one_stays(circle: list[tuple[str, int | None]]) -> None:
+    for order in permutations([event(str(place), *each) for place, each in enumerate(circle)]):
+        batch_state = make_batch_state()
+        deliver(batch_state, message("m", *order))
+        assert state(batch_state).latest_event_id == order[-1].event_id
 
 
 def test_a_stale_event_is_no_change() -> None:
