@@ -186,7 +186,7 @@
     document.addEventListener("visibilitychange", () => { if (!document.hidden) update(); });
   }
 
-  // Buttons that copy their value, or the text before them. Without permission for the clipboard, the text is selected instead.
+  // Buttons that copy the text before them. Without permission for the clipboard, the text is selected instead.
   document.documentElement.classList.add("has-script");
   document.addEventListener("click", async (event) => {
     const button = event.target.closest ? event.target.closest("button.copy") : null;
@@ -194,7 +194,7 @@
     const source = button.previousElementSibling;
     let words = "Copied";
     try {
-      await navigator.clipboard.writeText(button.value || source.textContent);
+      await navigator.clipboard.writeText(source.textContent);
     } catch {
       getSelection().selectAllChildren(source);
       words = "Selected";
