@@ -33,7 +33,7 @@ from receiver.writer.inbox import Inbox
 from tests.harness import ship24
 from tests.harness.database_contents import check_whole, contents
 from tests.harness.rows import table_rows
-from tests.harness.storage import make_tables
+from tests.harness.storage import make_tables, poison
 from tests.harness.table import each_row
 
 R = TypeVar("R")
@@ -161,6 +161,15 @@ def test_a_body_that_cannot_be_read_leaves_nothing(desk: Desk, body: bytes | Non
     with pytest.raises(error):
         desk.bring_in("ship24", None, body)
     assert contents(desk.url) == before
+
+
+def test_a_message_that_our_code_fails_on_is_set_aside_and_the_others_are_brought_in(desk: Desk) -> None:
+    poison(desk.url, "poisoned")
+    body = ship24.body(ship24.item("poison", "poisoned"), ship24.item("beside"))
+    foretold, done = desk.bring_in("ship24", None, body, dry_run=True), desk.bring_in("ship24", None, body)
+    assert outcomes(foretold) == outcomes(done) == ["quarantined", "applied"]
+    assert desk.table("quarantine", "reason") == [("undecidable",)]
+    assert desk.table("messages", "message_id") == [("beside",)]
 
 
 def test_a_body_as_large_as_the_limit_is_brought_in(desk: Desk) -> None:

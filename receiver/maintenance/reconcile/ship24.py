@@ -13,7 +13,7 @@ import structlog
 from receiver import clock
 from receiver.domain.imports import ImportRequest
 from receiver.domain.reconciliation import ReconcileProgress, ReconcileReport, ReconcileRequest
-from receiver.errors import BodyTooLarge, ReceiverError, Unreadable, VendorUnavailable
+from receiver.errors import ReceiverError, StorageUnavailable, Unreadable, VendorUnavailable
 from receiver.maintenance.bring_in import DeliveryImport
 from receiver.maintenance.execution import MakeEntry, RunQuery
 from receiver.maintenance.reconcile.ship24_api import Ship24Api
@@ -240,11 +240,13 @@ class Ship24Reconciliation:
         return found
 
     async def _bring_in(self, body: bytes, sent_at: int | None, remark: str, *, dry_run: bool) -> bool:
-        """Bring in a body; return whether it could be read."""
+        """Bring in a body; return whether it could be read. What fails of one body does not end the work on the others."""
         request = ImportRequest("ship24", None, body, sent_at, dry_run, "reconcile", remark=remark)
         try:
             await self._deliveries.bring_in(self._make_entry, request)
-        except (Unreadable, BodyTooLarge) as error:
+        except StorageUnavailable:
+            raise
+        except ReceiverError as error:
             _log.warning("reconcile_body_failed", cause=error.message)
             return False
         return True

@@ -14,7 +14,7 @@ from tests.harness.rows import table_rows
 from tests.harness.service import environment
 from tests.harness.ship24 import Item, body, event, item
 from tests.harness.ship24_api import KEY, WEBHOOK_URL, FakeShip24, VendorTracker, fake_ship24, say, say_text
-from tests.harness.storage import make_tables
+from tests.harness.storage import make_tables, poison
 from tests.harness.store import opened
 
 OPS = "the-ops-token-of-these-tests"
@@ -286,6 +286,15 @@ def test_a_broken_tracker_holds_up_no_other(url: str, vendor: FakeShip24) -> Non
     vendor.odd += [("/b/results", say(200, {"data": None}))]
     report = run(url, vendor, "--all", code=1)
     assert (report["failed"]["examples"], report["complete"]) == (["b"], 2)
+
+
+def test_a_tracker_that_our_code_fails_on_holds_up_no_other(url: str, vendor: FakeShip24) -> None:
+    poison(url, "b")
+    for name in ("a", "b", "c"):
+        vendor.add(name).send(travel(name, 1)[0])
+    run(url, vendor, "--all")
+    assert (state_of(url, "a"), state_of(url, "c")) == ("a-event-1", "c-event-1")
+    assert {row["reason"] for row in table_rows(url, "quarantine", "reason")} == {"undecidable"}
 
 
 def test_five_broken_trackers_in_a_row_stop_the_run_and_more_apart_do_not(url: str, vendor: FakeShip24) -> None:
