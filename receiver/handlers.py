@@ -33,16 +33,10 @@ def on_change(
     """
     if basis not in BASES:
         raise ValueError(f"basis: expected one of {', '.join(BASES)}")
+    wanted = _read_words("sources", sources), _read_words("milestones", milestones)
 
     def mark(function: _F) -> _F:
-        subscription = Subscription(
-            _name(function),
-            None if sources is None else frozenset(sources),
-            None if milestones is None else frozenset(milestones),
-            milestone_changed,
-            basis,
-        )
-        setattr(function, _MARK, subscription)
+        setattr(function, _MARK, Subscription(_name(function), *wanted, milestone_changed, basis))
         return function
 
     return mark
@@ -79,6 +73,16 @@ def subscription_of(function: Callable[[Change], Any]) -> Subscription:
     subscription = _mark_of(function)
     assert subscription is not None
     return subscription
+
+
+def _read_words(name: str, words: Iterable[str] | None) -> frozenset[str] | None:
+    """Return the words. Raises ValueError for a single text, which would be taken for its letters, and for none at all."""
+    if words is None:
+        return None
+    found = frozenset(() if isinstance(words, str) else words)
+    if not found or not all(isinstance(word, str) for word in found):
+        raise ValueError(f'{name}: expected a list of words, such as ["delivered"]')
+    return found
 
 
 def _name(function: Callable[[Change], Any]) -> str:

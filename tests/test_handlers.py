@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import Any
 
@@ -119,3 +119,15 @@ def test_a_wrapped_function_may_be_marked_anew() -> None:
 
     outer = on_change(sources=["shiipp"])(wrap(tell))
     assert [subscription_of(each).sources for each in (tell, outer)] == [frozenset(["ship24"]), frozenset(["shiipp"])]
+
+
+@each_row("words", ["ship24", "", [], [1]])
+def test_a_filter_that_no_change_can_pass_is_refused(words: Any) -> None:
+    for name in ("sources", "milestones"):
+        with pytest.raises(ValueError, match=f"{name}: expected a list of words"):
+            on_change(**{name: words})
+
+
+def test_one_filter_serves_several_handlers() -> None:
+    mark = on_change(sources=(name for name in ["ship24"]))
+    assert [subscription_of(mark(partial(print))).sources for _ in range(2)] == [frozenset(["ship24"])] * 2

@@ -56,7 +56,10 @@ def find_targets(settings: Settings) -> tuple[ConfiguredTarget, ...]:
 
 
 def import_targets(settings: Settings) -> tuple[ConfiguredTarget, ...]:
-    """Return all targets. Raises ConfigurationError for a module that fails, a missing secret, or a name that is used twice."""
+    """Return all targets.
+
+    Raises ConfigurationError for a module that fails, a missing secret, a name that is used twice, or an unknown source.
+    """
     for target in settings.targets:
         if target.kind == "http":
             Signer(target.name, _secrets_of(settings, target))
@@ -67,6 +70,10 @@ def import_targets(settings: Settings) -> tuple[ConfiguredTarget, ...]:
     ]
     if len({one.subscription.target for one in known}) < len(known):
         raise ConfigurationError("RECEIVER_TARGETS and RECEIVER_HANDLERS: two targets have the same name.")
+    sources = sorted({source.name for source in settings.sources()})
+    for name, wanted in ((one.subscription.target, one.subscription.sources) for one in known):
+        if unknown := sorted((wanted or set()) - {*sources}):
+            raise ConfigurationError(f"RECEIVER_HANDLERS: {name}: the source {unknown[0]} is not one of {', '.join(sources)}.")
     return tuple(known)
 
 

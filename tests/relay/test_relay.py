@@ -177,12 +177,18 @@ def test_a_relay_beside_a_service_that_relays_itself_is_refused(start: Start, sq
 
 @pytest.mark.parametrize(
     ("modules", "words"),
-    [("nowhere", "module nowhere not found"), ("json", "has no function marked"), ("broken_handlers", "ZeroDivisionError")],
+    [
+        ("nowhere", "module nowhere not found"),
+        ("json", "has no function marked"),
+        ("broken_handlers", "ZeroDivisionError"),
+        ("misspelt", "the source ship42 is not one of shiipp, ship24"),
+    ],
 )
 def test_handlers_that_cannot_be_had_are_named_before_anything_is_served(
     place: Path, sqlite_url: str, modules: str, words: str
 ) -> None:
     (place / "broken_handlers.py").write_text("1 / 0", encoding="utf-8")
+    (place / "misspelt.py").write_text(HANDLERS.replace('["ship24"]', '["ship42"]'), encoding="utf-8")
     with serving(place, sqlite_url) as running:
         running.stop()
         done = run_command("serve", cwd=place, env={**running.env, "RECEIVER_HANDLERS": modules})
