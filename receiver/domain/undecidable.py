@@ -4,6 +4,9 @@ from collections.abc import Callable
 
 from receiver.domain.records import Message, Submission
 
+UNDECIDABLE = "undecidable"
+"""The reason of such a message in quarantine."""
+
 _MAX_ATTEMPTS = 40
 _DETAIL = "Internal error. Replay this delivery after an update."
 
@@ -33,7 +36,7 @@ def set_aside(submission: Submission, fails: Callable[[Submission], bool]) -> Su
 def _make_harmless(submission: Submission, positions: set[int]) -> Submission:
     """Return a delivery in which some messages go to quarantine with their bytes and without a decision."""
     messages = [
-        Message(message.position, message.raw, message.digest, quarantine_reason="undecidable", detail=_DETAIL)
+        Message(message.position, message.raw, message.digest, quarantine_reason=UNDECIDABLE, detail=_DETAIL)
         if message.position in positions
         else message
         for message in submission.messages

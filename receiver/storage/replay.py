@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
+import structlog
 from sqlalchemy import Connection, delete
 
 from receiver.clock import from_micros
@@ -15,8 +16,11 @@ from receiver.domain.changes import Subscription
 from receiver.domain.records import Delivery, Message, Submission
 from receiver.domain.replays import Movement, Replayed, ReplayOptions, compare_trackers, warn_of_future
 from receiver.domain.rows import DeliveryRow, QuarantineRow, TrackerRow
+from receiver.domain.undecidable import set_aside
 from receiver.domain.verdicts import Verdict, better_verdict
+from receiver.errors import ReceiverError, name_error
 from receiver.storage.database import Database
+from receiver.storage.faults import Fault, find_fault
 from receiver.storage.ledger import Ledger
 from receiver.storage.statements import chunks
 from receiver.storage.stored_items import (
@@ -32,6 +36,7 @@ from receiver.storage.tables.ledger import QuarantineTable, RepeatedMessageTable
 from receiver.storage.tables.metadata import table_of
 from receiver.storage.undo import ForceUndo
 
+_log = structlog.get_logger()
 _KEYS = 500  # in one statement
 _STATE = QuarantineRow._fields.index("closed_at")  # this field and those behind it are the state of a row, not its content
 
@@ -51,16 +56,32 @@ class ReplayDecider:
         Raises AlreadyRunning if an erasure has changed the body since it was read.
 
         Decides items without a verdict, and items in quarantine without an identity, of which nothing can be a duplicate. All
-        others keep their verdict, unless the replay is forced or a retry. To undo a forced replay, takes events back instead
-        (`ForceUndo`).
+        others keep their verdict, unless the replay is forced or a retry. Those that something fails on keep it too. To undo a
+        forced replay, takes events back instead (`ForceUndo`).
         """
-        savepoint = connection.begin_nested()
-        replayed = (self._undo.undo if options.undo else self._replay)(connection, submission, options)
-        if options.dry_run:
-            savepoint.rollback()
-        else:
-            savepoint.commit()
+        try:
+            return self._attempt(connection, submission, options)
+        except Exception as error:
+            if options.undo or not _may_be_one_message(error):
+                raise
+            _log.error("delivery_undecidable", delivery_id=submission.delivery.id, error=name_error(error))
+        return self._attempt(connection, set_aside(submission, lambda part: self._fails(connection, part, options)), options)
+
+    def _attempt(self, connection: Connection, submission: Submission, options: ReplayOptions) -> Replayed:
+        with connection.begin_nested() as savepoint:
+            replayed = (self._undo.undo if options.undo else self._replay)(connection, submission, options)
+            if options.dry_run:
+                savepoint.rollback()
         return replayed
+
+    def _fails(self, connection: Connection, part: Submission, options: ReplayOptions) -> bool:
+        try:
+            self._attempt(connection, part, options._replace(dry_run=True))
+        except Exception as error:
+            if not _may_be_one_message(error):
+                raise
+            return True
+        return False
 
     def _replay(self, connection: Connection, submission: Submission, options: ReplayOptions) -> Replayed:
         row = lock_delivery(connection, self._database, submission.delivery.id, options.as_read)
@@ -92,6 +113,11 @@ class ReplayDecider:
     def _compare(self, row: DeliveryRow, options: ReplayOptions, before: TrackerRow | None, after: TrackerRow) -> Movement:
         times = from_micros(row.received_at), from_micros(options.now)
         return compare_trackers(before, after, warn_of_future(after.latest_occurrence, *times, self._max_future))
+
+
+def _may_be_one_message(error: Exception) -> bool:
+    """Tell whether content, or our own code, is the cause of an error, so that the other messages may do without it."""
+    return not isinstance(error, ReceiverError) and find_fault(error) in {Fault.CONTENT, Fault.CODE}
 
 
 def _decide(batch_state: BatchState, delivery: Delivery, wanted: Sequence[Message], record: StoredItems) -> Decisions:

@@ -11,6 +11,7 @@ from receiver.domain.erasure import BLANK
 from receiver.domain.records import Message
 from receiver.domain.replays import Item
 from receiver.domain.rows import DeliveryRow, MessageRow, QuarantineRow, RepeatedMessageRow
+from receiver.domain.undecidable import UNDECIDABLE
 from receiver.domain.verdicts import OUTCOMES, Verdict
 from receiver.errors import AlreadyRunning, NotFound, UnexpectedShape
 from receiver.storage.database import Database
@@ -32,13 +33,14 @@ class StoredItems(NamedTuple):
     parts: dict[int, list[QuarantineRow]]
 
     def is_open(self, message: Message, *, force: bool, retry: bool) -> bool:
-        """Tell whether to decide an item. An erased one keeps its verdict: its content is gone.
+        """Tell whether to decide an item. An erased one, and one that something fails on again, keeps its verdict.
 
         A copy that a later one has replaced is decided only with `force`: otherwise it could replace the later one.
         """
         position = message.position
         stored, seen = self.messages.get(position), self.repeated.get(position)
-        if message.raw == BLANK and (stored is not None or seen is not None):
+        is_known = stored is not None or seen is not None
+        if is_known and (message.raw == BLANK or message.quarantine_reason == UNDECIDABLE):
             return False
         if stored is not None:
             return (force or retry) and (stored.outcome == "quarantined" or position in self.parts)

@@ -11,7 +11,7 @@ from receiver.domain.batch import BatchState
 from receiver.domain.changes import Subscription
 from receiver.domain.records import Answer, Delivery, Submission
 from receiver.domain.rows import DeliveryRow
-from receiver.domain.undecidable import set_aside
+from receiver.domain.undecidable import UNDECIDABLE, set_aside
 from receiver.errors import ReadingFailed, ReceiverError, RowsRefused, name_error
 from receiver.storage.batches import BatchKeeper, KeptDelivery
 from receiver.writer.commands.operators import NoteTokenUses
@@ -96,7 +96,7 @@ class Inbox:
         except Exception as error:
             _log.error("delivery_not_stored", delivery_id=submission.delivery.id, error=name_error(error))
             return None
-        self._undecidable[submission.delivery.source] += sum(each.quarantine_reason == "undecidable" for each in aside.messages)
+        self._undecidable[submission.delivery.source] += sum(each.quarantine_reason == UNDECIDABLE for each in aside.messages)
         return answer
 
     def _fails(self, submission: Submission, now: datetime) -> bool:

@@ -178,6 +178,23 @@ def test_what_could_not_be_decided_for_a_fault_of_ours_is_decided_after_it(write
     check_again_changes_nothing(writer_client, lost)
 
 
+def test_what_still_cannot_be_decided_stays_as_it_is_and_the_others_are_decided(writer_client: ReplayStore) -> None:
+    for tracker_id in ("t1", "t2"):
+        poison(writer_client.url, tracker_id)
+    bad = ship24.item("partly", "t3", [ship24.event("e"), ship24.event("far", FAR_AHEAD)])
+    lost = writer_client.call(ship24.body(ship24.item("one", "t1"), ship24.item("two", "t2"), ship24.item("fine", "t0"), bad))
+    delete_rows(writer_client.url, "trackers", tracker_id="t1")
+    delete_rows(writer_client.url, "trackers", tracker_id="t3")
+    poison(writer_client.url, "t3")
+    before = table_rows(writer_client.url, "quarantine", tracker_id="t3")
+    for dry_run in (True, False):
+        found = [after for _, after in verdicts(writer_client.replay(lost, force=True, dry_run=dry_run))]
+        assert found == ["applied", "quarantined undecidable", "applied", "applied"]
+    assert {row["message_id"] for row in table_rows(writer_client.url, "messages")} == {"one", "fine", "partly"}
+    assert table_rows(writer_client.url, "quarantine", tracker_id="t3") == before != []
+    check_again_changes_nothing(writer_client, lost)
+
+
 def test_a_time_far_ahead_is_applied_when_it_is_forced_and_only_then(writer_client: ReplayStore) -> None:
     writer_client.call(ship24.body(ship24.item("m0", "t", [ship24.event("e0")])))
     early = writer_client.call(ship24.body(ship24.item("m1", "t", [ship24.event("e1", FAR_AHEAD, statusMilestone="delivered")])))
