@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import redirect_stdout
+from contextlib import chdir, redirect_stdout
 from typing import Any, NamedTuple
 
 from receiver import clock
@@ -47,11 +47,11 @@ class ConfiguredTarget(NamedTuple):
 
 
 def find_targets(settings: Settings) -> tuple[ConfiguredTarget, ...]:
-    """Return all targets for a command. What the user's modules print at import goes to standard error.
+    """Return all targets for a command. What the user's modules print at import goes to standard error; the folder stays.
 
     Raises ConfigurationError as `import_targets` does.
     """
-    with redirect_stdout(sys.stderr):
+    with redirect_stdout(sys.stderr), chdir("."):
         return import_targets(settings)
 
 

@@ -205,11 +205,12 @@ def test_handlers_are_found_by_an_entry_point_too(place: Path, sqlite_url: str) 
         wait_until(lambda: moves(told(place, "every"), "t") == [1], "the handler of the entry point was told")
 
 
-def test_what_a_module_of_handlers_prints_is_no_output_of_a_command(place: Path, sqlite_url: str) -> None:
+def test_what_a_module_of_handlers_does_at_import_does_not_change_a_command(place: Path, sqlite_url: str) -> None:
     with (place / "shop_handlers.py").open("a") as file:
-        file.write("print('planted word')\n")
+        file.write("print('planted word')\nimport os\nos.chdir('/')\n")
     with serving(place, sqlite_url, handlers="shop_handlers") as running:
+        relative = f"sqlite:///{os.path.relpath(sqlite_url.removeprefix('sqlite:///'), place)}"
         for command in (["targets", "list"], ["doctor"]):
-            done = run_process(*command, "--json", cwd=place, env=running.env)
+            done = run_process(*command, "--json", cwd=place, env={**running.env, "RECEIVER_DATABASE_URL": relative})
             assert ("planted word" in done.stdout, "planted word" in done.stderr) == (False, True)
-            assert orjson.loads(done.stdout)
+            assert (done.returncode, bool(orjson.loads(done.stdout))) == (0, True), done.stderr
