@@ -14,7 +14,7 @@ from receiver.access.addresses import Address, is_listed, read_network
 Resolve = Callable[..., list[tuple[Any, ...]]]
 """A function like `socket.getaddrinfo`."""
 
-_MAX_ADDRESSES = 4  # of one name; each may use up a whole time-out
+_MAX_ADDRESSES = 4  # of one name
 _TRANSLATED = IPv6Network("64:ff9b::/96")  # RFC 6052: an IPv4 address in the last 32 bits
 _RESERVED = tuple(  # missing from the tables of some Python versions
     map(
@@ -38,23 +38,25 @@ def is_public(address: Address) -> bool:
 
 
 def connect(host: str, port: int, seconds: float, *, allow_private: bool, resolve: Resolve = socket.getaddrinfo) -> socket.socket:
-    """Return a connection to the first allowed address that accepts it; each gets `seconds` to do so.
+    """Return a connection to the first allowed address that accepts it, with a time-out of `seconds`.
 
-    Raises NotAllowed, or OSError of the last address.
+    The addresses share this time, so that a silent one leaves some for the next. Raises NotAllowed, or OSError of the last one.
     """
     found = resolve(host, port, type=socket.SOCK_STREAM)
     allowed = [entry for entry in found if allow_private or is_public(ip_address(entry[4][0].partition("%")[0]))]
     if not allowed:
         raise NotAllowed("its host has a private or reserved address; set allow_private to allow it")
-    for number, (family, kind, protocol, _, address) in enumerate(allowed[:_MAX_ADDRESSES], 1):
+    tried = allowed[:_MAX_ADDRESSES]
+    for number, (family, kind, protocol, _, address) in enumerate(tried, 1):
         connection = socket.socket(family, kind, protocol)
         try:
-            connection.settimeout(seconds)
+            connection.settimeout(seconds / len(tried))
             connection.connect(address)
+            connection.settimeout(seconds)
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except OSError:
             connection.close()
-            if number == len(allowed[:_MAX_ADDRESSES]):
+            if number == len(tried):
                 raise
         else:
             return connection

@@ -1,5 +1,6 @@
 """Which addresses a target may have; the checked address is the one that is connected to."""
 
+import asyncio
 import socket
 from contextlib import closing
 from ipaddress import ip_address
@@ -110,3 +111,22 @@ def test_where_the_first_address_does_not_answer_the_next_one_is_tried() -> None
 
     with answering() as endpoint, connect("shop.invalid", endpoint.port, 5.0, allow_private=True, resolve=both) as connection:
         assert connection.getpeername() == ("127.0.0.1", endpoint.port)
+
+
+def test_an_address_that_is_silent_leaves_time_for_the_next_one() -> None:
+    def both(_host: str, port: int, **_: Any) -> list[tuple[Any, ...]]:
+        found = socket.getaddrinfo("127.0.0.1", port, type=socket.SOCK_STREAM)[0]
+        return [(*found[:4], silent.getsockname()), found]
+
+    async def post_in_time(post: Post, seconds: float) -> int:
+        async with asyncio.timeout(seconds):
+            return (await asyncio.to_thread(post.run)).status
+
+    with (
+        socket.create_server(("127.0.0.1", 0), backlog=0) as silent,  # it takes one connection, and drops further ones
+        socket.create_connection(silent.getsockname()),
+        answering() as endpoint,
+    ):
+        connections = Connections(endpoint.url, 3.0, allow_private=True, resolve=both)
+        assert asyncio.run(post_in_time(Post(connections, "/", {}, b"{}"), 3.0)) == 200
+        connections.close()
