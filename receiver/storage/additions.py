@@ -28,6 +28,8 @@ UNION ALL SELECT ours.name, 'constraint', conname, NULL, false
     FROM ours JOIN pg_constraint ON ours.id IN (conrelid, confrelid) WHERE contype IN ('c', 'f', 'x')
 UNION ALL SELECT ours.name, 'index', relname, NULL, false FROM ours JOIN pg_index ON indrelid = ours.id
     JOIN pg_class ON pg_class.oid = indexrelid WHERE NOT indisprimary
+        AND (indisunique OR indexprs IS NOT NULL OR indpred IS NOT NULL OR EXISTS (  -- of texts, which may be too long for it
+            SELECT FROM pg_attribute WHERE attrelid = indexrelid AND attlen = -1))
 UNION ALL SELECT ours.name, 'column', attname, format_type(atttypid, atttypmod), attnotnull AND NOT atthasdef
     FROM ours JOIN pg_attribute ON attrelid = ours.id WHERE attnum > 0 AND NOT attisdropped
 """)
@@ -36,7 +38,7 @@ _SQLITE = text("""
 SELECT tbl_name, type, name, sql, false FROM sqlite_master WHERE type IN ('trigger', 'table')
 UNION ALL SELECT m.name, 'index', i.name, NULL, false FROM sqlite_master m, pragma_index_list(m.name) i
     WHERE m.type = 'table' AND i.origin <> 'pk'
-        AND (i."unique" OR EXISTS (SELECT 1 FROM pragma_index_xinfo(i.name) WHERE cid = -2))  -- of an expression
+        AND (i."unique" OR i.partial OR EXISTS (SELECT 1 FROM pragma_index_xinfo(i.name) WHERE cid = -2))  -- of an expression
 UNION ALL SELECT m.name, 'foreign key', f."from", NULL, false FROM sqlite_master m, pragma_foreign_key_list(m.name) f
     WHERE m.type = 'table'
 UNION ALL SELECT m.name, 'column', c.name, NULL, c."notnull" AND c.dflt_value IS NULL

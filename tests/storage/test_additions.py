@@ -135,7 +135,10 @@ def test_postgresql(on_server: Store, add: list[str], remove: list[str], names: 
                 ("bodies", "IGNORE"),
             )
         ),
-        (["CREATE INDEX theirs ON events (json(status))"], ["DROP INDEX theirs"], "the index theirs of the table events"),
+        *(
+            ([f"CREATE INDEX theirs ON events {of}"], ["DROP INDEX theirs"], "the index theirs of the table events")
+            for of in ("(json(status))", "(status) WHERE json(status) <> ''")
+        ),
         (
             [
                 "CREATE TABLE theirs (name TEXT PRIMARY KEY)",
@@ -202,6 +205,13 @@ def test_doctor_names_what_was_added_and_finds_nothing_in_tables_of_ours(databas
     (found,) = (finding for finding in findings if finding["subject"] == "tables")
     assert found["verdict"] == "warn"
     assert "the index theirs of the table messages" in found["finding"]
+
+
+def test_an_index_that_refuses_nothing_is_no_finding(database_url: str) -> None:
+    make_tables(database_url)
+    change(database_url, "CREATE INDEX theirs ON messages (received_at, position)")
+    with closing(Database(database_url)) as database, database.read() as connection:
+        assert find_additions(connection) == []
 
 
 def test_tables_of_a_later_version_may_have_more(database_url: str) -> None:
