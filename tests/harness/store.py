@@ -1,9 +1,11 @@
 """Storage without a service: deliveries go through the inbox of the writing process."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from typing import TypeVar
 
 import orjson
 from sqlalchemy import Connection
@@ -20,7 +22,7 @@ from receiver.storage.transactions import Transactions
 from receiver.writer.executor import CommandExecutor
 from receiver.writer.inbox import Inbox
 from tests.harness.rows import find_filled
-from tests.harness.storage import LASTING
+from tests.harness.storage import LASTING, make_tables
 
 NOW = datetime(2025, 6, 1, 12, tzinfo=UTC)
 SOURCES = make_sources({}, {})
@@ -102,6 +104,9 @@ class Store:
         self.database.close()
 
 
+_S = TypeVar("_S", bound=Store)
+
+
 @contextmanager
 def opened(url: str) -> Iterator[Store]:
     """Give a store on a database with tables."""
@@ -110,6 +115,14 @@ def opened(url: str) -> Iterator[Store]:
         yield store
     finally:
         store.close()
+
+
+@contextmanager
+def opened_twice(make_store: Callable[[str], _S], url: str) -> Iterator[tuple[_S, _S, ThreadPoolExecutor]]:
+    """Give two stores on one new database, as two processes have it, and threads in which they may wait for each other."""
+    make_tables(url)
+    with closing(make_store(url)) as one, closing(make_store(url)) as other, ThreadPoolExecutor(2) as threads:
+        yield one, other, threads
 
 
 @contextmanager

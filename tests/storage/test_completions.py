@@ -1,7 +1,6 @@
 """Packages of completed manifests are marked and not stuck, whatever comes in which order and to which receiver."""
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import timedelta
 from itertools import count
@@ -28,7 +27,7 @@ from tests.harness.completions import read_completed, read_mismarked
 from tests.harness.rows import read_rows
 from tests.harness.service import wait_until
 from tests.harness.storage import WAITING, make_tables, update_rows
-from tests.harness.store import NOW, Store, delivery
+from tests.harness.store import NOW, Store, delivery, opened_twice
 from tests.harness.table import each_row
 
 RUN = "a1b2c3d4"
@@ -160,19 +159,14 @@ def test_a_package_that_became_real_is_in_no_manifest_after_its_test_was_removed
 def test_of_two_receivers_at_once_the_second_waits_and_sees_what_the_first_wrote(
     postgresql_url: str, before: Sequence[Item], first: Item, second: Item
 ) -> None:
-    make_tables(postgresql_url)
-    with (
-        closing(PackageStore(postgresql_url)) as one,
-        closing(PackageStore(postgresql_url)) as other,
-        ThreadPoolExecutor(1) as thread,
-    ):
+    with opened_twice(PackageStore, postgresql_url) as (one, other, threads):
         for early, late in ((first, second), (second, first)):
             one.clear()
             one.send(*before)
 
             def write_slowly(connection: Connection, early: Item = early, late: Item = late) -> Any:
                 one.write(connection, early)
-                waiting = thread.submit(other.send, late)
+                waiting = threads.submit(other.send, late)
                 wait_until(lambda: waiting.done() or read_rows(postgresql_url, WAITING), "the other receiver waits")
                 assert not waiting.done(), "it did not wait"
                 return waiting
@@ -182,9 +176,8 @@ def test_of_two_receivers_at_once_the_second_waits_and_sees_what_the_first_wrote
 
 
 def test_a_batch_of_parcels_neither_waits_for_packages_nor_marks_any(postgresql_url: str) -> None:
-    make_tables(postgresql_url)
     heard: list[str] = []
-    with closing(PackageStore(postgresql_url)) as one, closing(PackageStore(postgresql_url)) as other:
+    with opened_twice(PackageStore, postgresql_url) as (one, other, _):
 
         def send_parcels(connection: Connection) -> None:
             one.write(connection, package("p"))

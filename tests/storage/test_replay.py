@@ -2,8 +2,6 @@
 
 import json
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from typing import Any
 
 import pytest
@@ -22,7 +20,7 @@ from tests.harness.database_contents import contents, differing
 from tests.harness.rows import read_rows, table_rows
 from tests.harness.service import wait_until
 from tests.harness.storage import WAITING, delete_rows, make_tables, poison
-from tests.harness.store import NOW, Store, delivery, submission
+from tests.harness.store import NOW, Store, delivery, opened_twice, submission
 
 FAR_AHEAD = "2027-01-01T10:00:00"
 MICROS = to_micros(NOW)
@@ -323,17 +321,12 @@ def test_a_body_that_is_pruned_between_reading_and_deciding_is_not_decided(write
 
 
 def test_the_second_of_two_replays_sees_what_the_first_did(postgresql_url: str) -> None:
-    make_tables(postgresql_url)
-    with (
-        closing(ReplayStore(postgresql_url)) as one,
-        closing(ReplayStore(postgresql_url)) as other,
-        ThreadPoolExecutor(1) as thread,
-    ):
+    with opened_twice(ReplayStore, postgresql_url) as (one, other, threads):
         early = one.call(ship24.body(ship24.item("m", "t", [ship24.event("e", FAR_AHEAD)])))
         submission = parse_stored(SOURCES, read_delivery(one.database, early))
         with one.database.connect_writer() as connection, connection.begin():
             first = Replay(submission, ReplayOptions(MICROS, force=True)).write(one.executor, connection)
-            second = thread.submit(other.replay, early, force=True)
+            second = threads.submit(other.replay, early, force=True)
             wait_until(lambda: read_rows(postgresql_url, WAITING), "the second one waits")
         assert verdicts(first) == [("quarantined implausible_future", "applied")]
         assert verdicts(second.result()) == [("applied", "applied")]
@@ -341,12 +334,7 @@ def test_the_second_of_two_replays_sees_what_the_first_did(postgresql_url: str) 
 
 
 def test_a_replay_does_not_overwrite_the_verdict_of_a_copy_that_comes_mended_meanwhile(postgresql_url: str) -> None:
-    make_tables(postgresql_url)
-    with (
-        closing(ReplayStore(postgresql_url)) as one,
-        closing(ReplayStore(postgresql_url)) as other,
-        ThreadPoolExecutor(2) as threads,
-    ):
+    with opened_twice(ReplayStore, postgresql_url) as (one, other, threads):
         one.call(ship24.body(ship24.item("m0", "t", [ship24.event("e0", "2025-03-02T10:00:00")])))
         early = one.call(ship24.body(ship24.item("m", "t", [ship24.event("e", FAR_AHEAD)])))
         mended = submission(ship24.body(ship24.item("m", "t", [ship24.event("e", "2025-03-01T10:00:00")])))

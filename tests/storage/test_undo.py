@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import Any
 
@@ -23,7 +22,7 @@ from tests.harness.rows import read_rows, table_rows
 from tests.harness.service import wait_until
 from tests.harness.ship24 import Item
 from tests.harness.storage import WAITING, delete_rows, make_tables
-from tests.harness.store import NOW, Store, delivery
+from tests.harness.store import NOW, Store, delivery, opened_twice
 from tests.harness.table import each_row
 
 FAR_AHEAD = "2062-01-01T10:00:00"
@@ -314,22 +313,16 @@ def test_an_event_is_taken_back_after_its_body_was_pruned(store: UndoStore) -> N
 
 
 def test_an_event_that_another_process_stores_meanwhile_is_seen(postgresql_url: str) -> None:
-    make_tables(postgresql_url)
-    with (
-        closing(UndoStore(postgresql_url)) as one,
-        closing(UndoStore(postgresql_url)) as other,
-        ThreadPoolExecutor(1) as thread,
-    ):
+    with opened_twice(UndoStore, postgresql_url) as (one, other, threads):
         early = one.send_event("m1", "e1", FAR_AHEAD)
         one.force(early)
         with one.database.connect_writer() as connection, connection.begin():
             connection.exec_driver_sql("SELECT 1 FROM trackers FOR UPDATE")
-            storing = thread.submit(other.send_event, "m2", "e2", "2025-03-01T10:00:00")
+            storing = threads.submit(other.send_event, "m2", "e2", "2025-03-01T10:00:00")
             wait_until(lambda: len(read_rows(postgresql_url, WAITING)) == 1, "the delivery waits for the tracker")
-            with ThreadPoolExecutor(1) as another:
-                undoing = another.submit(one.undo, early)
-                wait_until(lambda: len(read_rows(postgresql_url, WAITING)) == 2, "the undo waits for the tracker")
-                connection.commit()
-                undoing.result()
+            undoing = threads.submit(one.undo, early)
+            wait_until(lambda: len(read_rows(postgresql_url, WAITING)) == 2, "the undo waits for the tracker")
+            connection.commit()
+            undoing.result()
         storing.result()
         assert one.tracker()[0] == "e2"
